@@ -54,29 +54,30 @@ enum cat_stage {
 #define X(name) CAT_STAGE_##name,
 	CAT_STAGES(X)
 #undef X
-	CAT_STAGE_COUNT
+	    CAT_STAGE_COUNT
 };
 
 /* One reply.  Pointers live as long as the snapshot. */
 struct cat_reply {
-	const char *id;             /* "rcpt_unknown"; constant REPLY_RCPT_UNKNOWN when it is ours */
-	uint16_t code;              /* 550; 0 when the field {code} holds it */
+	const char *id; /* "rcpt_unknown"; constant REPLY_RCPT_UNKNOWN when it is ours */
+	uint16_t code;  /* 550; 0 when the field {code} holds it */
 	struct enhanced_status enhanced; /* class 0: none, or the field {enhanced} holds it */
-	const char *text;           /* with {fields}, without code and enhanced status */
-	const char *policy_code;    /* "RCP-P1", or NULL */
-	uint16_t stages;            /* bits of enum cat_stage */
+	const char *text;                /* with {fields}, without code and enhanced status */
+	const char *policy_code;         /* "RCP-P1", or NULL */
+	uint16_t stages;                 /* bits of enum cat_stage */
 	const char *cause;
 	enum cat_acts acts;
 	enum cat_acts if_it_recurs; /* same as acts when the row says nothing */
 	const char *remedy;
-	uint32_t duration_min_s;    /* how long the condition lasts; 0: not known */
+	uint32_t duration_min_s; /* how long the condition lasts; 0: not known */
 	uint32_t duration_max_s;
-	uint16_t failure_code;      /* under which a sender files it; 0 for a 2xx or 3xx */
-	const char *const *rfc;     /* "5321#3.3", ends with NULL */
+	uint16_t failure_code;  /* under which a sender files it; 0 for a 2xx or 3xx */
+	const char *const *rfc; /* "5321#3.3", ends with NULL */
 	const char *since;
-	const char *const *postfix_lines; /* lines of Postfix's list that it covers, ends with NULL */
-	bool artefact;              /* only an accident of that list; we never send it */
-	const char *file;           /* where the row stands */
+	const char *const
+	    *postfix_lines; /* lines of Postfix's list that it covers, ends with NULL */
+	bool artefact;      /* only an accident of that list; we never send it */
+	const char *file;   /* where the row stands */
 	unsigned line;
 };
 
@@ -165,16 +166,16 @@ size_t catalogue_reply_count(const struct catalogue *cat);
 const struct cat_reply *catalogue_reply(const struct catalogue *cat, int reply);
 int catalogue_reply_by_id(const struct catalogue *cat, struct span id);
 const struct cat_failure *catalogue_failure(const struct catalogue *cat, uint16_t code);
-const struct cat_enhanced *catalogue_enhanced(const struct catalogue *cat, uint16_t subject,
-    uint16_t detail);
+const struct cat_enhanced *catalogue_enhanced(
+    const struct catalogue *cat, uint16_t subject, uint16_t detail);
 const struct cat_basic *catalogue_basic(const struct catalogue *cat, uint16_t code);
 const struct cat_policy *catalogue_policy(const struct catalogue *cat, struct span code);
 
 /*
- * Render a reply as it goes over the wire: every line "550 5.1.1 text CRLF" (RFC 5321 4.2, RFC 2034),
- * at most 512 octets each, fields made printable (controls and octets above 126 become '?', which
- * is Postfix's way) and cut where the line would be too long: first {command} and {detail}, then
- * others; code and enhanced status are never cut.
+ * Render a reply as it goes over the wire: every line "550 5.1.1 text CRLF" (RFC 5321 4.2, RFC
+ * 2034), at most 512 octets each, fields made printable (controls and octets above 126 become '?',
+ * which is Postfix's way) and cut where the line would be too long: first {command} and {detail},
+ * then others; code and enhanced status are never cut.
  *
  * Returns the reply code, or -ERR_NOMEM when `out` is at its maximum.
  */
