@@ -59,6 +59,7 @@ struct config {
 	const char *maildir_directory; /* {domain}/{user} below it */
 	const char *postmaster;        /* where <postmaster> goes */
 	const char **recipient_restrictions; /* NULL at the end */
+	const char **recipient_restriction_places; /* "FILE:LINE" of each; policy/ knows the names */
 
 	/* limits of a session */
 	uint64_t message_octets_max;

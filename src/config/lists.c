@@ -203,7 +203,8 @@ static void read_restrictions(struct yaml_errors *e, const struct yaml_node *roo
 	size_t count = 0;
 
 	cfg->recipient_restrictions = array(cfg, list, 5, sizeof(char *));
-	if (!cfg->recipient_restrictions)
+	cfg->recipient_restriction_places = array(cfg, list, 5, sizeof(char *));
+	if (!cfg->recipient_restrictions || !cfg->recipient_restriction_places)
 		return;
 	if (!list) {
 		for (; count < 3; count++)
@@ -216,6 +217,8 @@ static void read_restrictions(struct yaml_errors *e, const struct yaml_node *roo
 				continue;
 			safe = safe || strcmp(text, "reject_unauth_destination") == 0 ||
 			    strcmp(text, "reject") == 0 || strcmp(text, "defer") == 0;
+			cfg->recipient_restriction_places[count] =
+			    arena_printf(&cfg->arena, "%s:%u: %s", n->file, n->line, n->path);
 			cfg->recipient_restrictions[count++] = arena_str(&cfg->arena, span_str(text));
 		}
 		/* Postfix refuses to run such a list too. */

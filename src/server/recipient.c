@@ -51,22 +51,40 @@ static int fetch(struct session *s, struct fact_key need)
 	return facts_set(&s->facts, need, state, answer);
 }
 
+/* One list: 1 with a verdict, or a negative error. */
+static int evaluate(struct session *s, const struct policy_list *list, struct arena *arena,
+    struct policy_verdict *v_r, struct buf *trace_r)
+{
+	struct policy_run run;
+	struct fact_key need;
+	int r;
+
+	policy_run_init(&run, list, arena);
+	while ((r = policy_run_step(&run, &s->facts, v_r, &need)) == 0)
+		if ((r = fetch(s, need)) < 0)
+			break;
+	if (buf_len(trace_r) && run.trace)
+		buf_add_str(trace_r, "; ");
+	policy_trace_text(run.trace, trace_r);
+	return r;
+}
+
 int recipient_check(struct session *s, struct span address, struct reply_args *args_r,
     struct buf *trace_r)
 {
-	struct fact_key recipient = { FACT_recipient, { (const uint8_t *)"", 0 } }, need;
-	struct policy_verdict v = { .decision = POLICY_DEFER, .reply = REPLY_NO_RESOURCES };
-	struct policy_run run;
+	struct fact_key recipient = { FACT_recipient, { (const uint8_t *)"", 0 } };
+	struct policy_verdict v = { .decision = POLICY_DEFER };
+	struct server_shared *shared = s->worker->shared;
 	struct arena arena;
 	int r;
 
 	arena_init(&arena, TRACE_OCTETS_MAX);
 	facts_clear(&s->facts, FACT_SCOPE_RECIPIENT);
-	policy_run_init(&run, &s->worker->shared->recipient_list, &arena);
 	r = facts_set(&s->facts, recipient, FACT_ANSWER, address);
-	while (r >= 0 && (r = policy_run_step(&run, &s->facts, &v, &need)) == 0)
-		r = fetch(s, need);
-	policy_trace_text(run.trace, trace_r);
+	if (r == 0)
+		r = evaluate(s, &shared->recipient_list, &arena, &v, trace_r);
+	if (r > 0 && (v.decision == POLICY_PERMIT || v.decision == POLICY_DUNNO))
+		r = evaluate(s, &shared->recipient_last, &arena, &v, trace_r);
 	arena_done(&arena);
 	if (r < 0)
 		return REPLY_NO_RESOURCES;

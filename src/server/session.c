@@ -223,7 +223,7 @@ static int send_output(struct session *s)
  */
 static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 {
-	size_t used = 0;
+	size_t used = 0, used_last;
 	int r;
 
 	*over_r = false;
@@ -244,6 +244,14 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 	if (r == -ERR_NOMEM)
 		(void)smtp_server_abort(s->smtp, REPLY_NO_RESOURCES, &no_args);
 	if (send_output(s) < 0 || r < 0) {
+		*over_r = true;
+		session_end(s);
+		return used;
+	}
+	if (s->worker->stopping && !s->committing && !smtp_server_in_transaction(s->smtp)) {
+		(void)smtp_server_abort(s->smtp, REPLY_CLOSING, &no_args);
+		(void)smtp_server_feed(s->smtp, NULL, 0, net_loop_now_ms(s->worker->loop), &used_last);
+		(void)send_output(s);
 		*over_r = true;
 		session_end(s);
 		return used;

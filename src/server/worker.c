@@ -22,6 +22,11 @@ int server_shared_init(struct server_shared *shared, const struct config *cfg, s
 	shared->recipient_list = (struct policy_list){ .count = 0 };
 	for (const char **name = cfg->recipient_restrictions; r == 0 && *name; name++)
 		r = policy_list_add(&shared->recipient_list, span_str(*name));
+	/* As Postfix's smtpd_reject_unlisted_recipient: also for those that the list permits, for
+	 * taking mail for nobody only makes a bounce. */
+	shared->recipient_last = (struct policy_list){ .count = 0 };
+	if (r == 0)
+		r = policy_list_add(&shared->recipient_last, SPAN_LIT("reject_unlisted_recipient"));
 	return r;
 }
 
