@@ -63,6 +63,10 @@ struct work {
 	struct envelope env;
 	struct group *groups;
 	size_t open_groups;
+	bool *judged;     /* by recipient: has an outcome of this round */
+	bool *failed_now; /* by recipient: given up in this round, a DSN may be due */
+	bool *expired;    /* by recipient: because its life time is over */
+	bool put_off;     /* a site was busy: try again soon, no attempt was made */
 	/* end of the work */
 	struct spool_op op;
 	struct net_task op_task;
@@ -117,6 +121,7 @@ void lookup_cancel(struct group *g);
 void site_enter(struct group *g);           /* begin now, or wait for a slot */
 struct group *site_next(struct site *site); /* a waiting group for a free connection, or NULL */
 void site_leave(struct deliver_agent *a, struct site *site); /* a connection is gone */
+void site_drop_waiting(struct work *w); /* stop: its waiting groups go back to the queue */
 void group_targets_ready(struct group *g);
 
 /* smtp.c */
@@ -142,5 +147,6 @@ void group_trouble(
 /* bounce.c: the DSN of what has failed and was not told yet; 0 when one is under way, 1 when none
  * is needed, negative when it could not be made (try again later). */
 int bounce_start(struct work *w);
+void bounce_emit(struct work *w); /* the DSN is durable: say so */
 
 #endif
