@@ -44,7 +44,7 @@ struct config {
 	unsigned workers;
 	enum reply_style reply_style;
 	const char *help_url;
-	const char *catalogue_directory; /* NULL: none */
+	const char *catalogue_directory;   /* NULL: none */
 	const struct catalogue *catalogue; /* one reference */
 
 	struct config_listen *listens;
@@ -54,16 +54,18 @@ struct config {
 	size_t mynetwork_count;
 	struct map local_domains; /* name -> itself */
 	struct map relay_domains;
-	struct map recipients;    /* address -> itself; empty map and any_recipient: all are known */
+	struct map recipients; /* address -> itself; empty map and any_recipient: all are known */
 	bool any_recipient;
-	const char *maildir_directory; /* {domain}/{user} below it */
-	const char *postmaster;        /* where <postmaster> goes */
+	const char *maildir_directory;       /* {domain}/{user} below it */
+	const char *postmaster;              /* where <postmaster> goes */
 	const char **recipient_restrictions; /* NULL at the end */
-	const char **recipient_restriction_places; /* "FILE:LINE" of each; policy/ knows the names */
+	const char *
+	    *recipient_restriction_places; /* "FILE:LINE" of each; policy/ knows the names */
 
 	/* limits of a session */
 	uint64_t message_octets_max;
-	uint32_t rcpt_max, line_octets_max, error_soft_limit, error_hard_limit, junk_limit, hops_max;
+	uint32_t rcpt_max, line_octets_max, error_soft_limit, error_hard_limit, junk_limit,
+	    hops_max;
 	uint32_t command_timeout_ms;
 	uint32_t sessions_max;            /* of the whole server: 421 4.3.2 */
 	uint32_t sessions_per_client_max; /* 421 4.7.0 */
@@ -80,18 +82,19 @@ struct config {
 	int64_t retry_first_ms, retry_max_ms, queue_lifetime_ms;
 	unsigned retry_jitter_pct;
 	uint32_t connections_max, site_connections_max;
-	uint32_t connect_timeout_ms, helo_timeout_ms, mail_timeout_ms, rcpt_timeout_ms, data_timeout_ms,
-	    block_timeout_ms, end_timeout_ms, quit_timeout_ms;
+	uint32_t connect_timeout_ms, helo_timeout_ms, mail_timeout_ms, rcpt_timeout_ms,
+	    data_timeout_ms, block_timeout_ms, end_timeout_ms, quit_timeout_ms;
 	bool prefer_ipv6;
 	uint64_t dsn_return_octets_max; /* a larger original is returned as headers only */
 
 	/* DNS */
-	const char **dns_servers; /* "ADDRESS" or "ADDRESS@PORT"; NULL at the end; none: /etc/resolv.conf */
-	const char **dns_stubs;   /* "ZONE ADDRESS@PORT": ask this authoritative server */
+	const char *
+	    *dns_servers; /* "ADDRESS" or "ADDRESS@PORT"; NULL at the end; none: /etc/resolv.conf */
+	const char **dns_stubs; /* "ZONE ADDRESS@PORT": ask this authoritative server */
 	uint32_t dns_timeout_ms;
 
 	/* record */
-	const char *events_log;       /* path, "-", or NULL */
+	const char *events_log; /* path, "-", or NULL */
 	const char *history_directory;
 	int64_t history_keep_ms;
 
@@ -99,7 +102,8 @@ struct config {
 	bool lab;
 	const char *lab_domain;
 
-	bool test_ack_before_commit; /* not from the file: `serve --test-ack-before-commit` in test builds */
+	bool test_ack_before_commit; /* not from the file: `serve --test-ack-before-commit` in test
+					builds */
 };
 
 /*

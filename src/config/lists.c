@@ -32,7 +32,8 @@ static void read_listen(struct yaml_errors *e, const struct yaml_node *root, str
 	static const char *const services[] = { "mx", "submission", NULL };
 	const struct yaml_node *list = yaml_need(e, root, "listen");
 
-	if (!yaml_is_sequence(e, list) || !(cfg->listens = array(cfg, list, 1, sizeof(*cfg->listens))))
+	if (!yaml_is_sequence(e, list) ||
+	    !(cfg->listens = array(cfg, list, 1, sizeof(*cfg->listens))))
 		return;
 	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
 		struct config_listen *l = &cfg->listens[cfg->listen_count];
@@ -73,7 +74,8 @@ static void read_networks(struct yaml_errors *e, const struct yaml_node *root, s
 	if (!cfg->mynetworks)
 		return;
 	if (!list) {
-		(void)ip_net_parse(SPAN_LIT("127.0.0.0/8"), &cfg->mynetworks[cfg->mynetwork_count++]);
+		(void)ip_net_parse(
+		    SPAN_LIT("127.0.0.0/8"), &cfg->mynetworks[cfg->mynetwork_count++]);
 		(void)ip_net_parse(SPAN_LIT("::1/128"), &cfg->mynetworks[cfg->mynetwork_count++]);
 		return;
 	}
@@ -109,7 +111,8 @@ static void read_names(struct yaml_errors *e, const struct yaml_node *list, stru
 		at = span_rfind(s, '@');
 		domain = addresses && at > 0 ? span_skip(s, (size_t)at + 1) : s;
 		if (!s.p || (addresses && at <= 0) || !config_domain_like(domain))
-			yaml_error(e, n, "\"%s\" is not %s", text, addresses ? "an address" : "a domain");
+			yaml_error(
+			    e, n, "\"%s\" is not %s", text, addresses ? "an address" : "a domain");
 		else if (map_get(to, s))
 			yaml_error(e, n, "\"%s\" is named twice", text);
 		else if (map_put(to, s, (char *)(uintptr_t)s.p) < 0)
@@ -194,8 +197,8 @@ static void read_routes(struct yaml_errors *e, const struct yaml_node *root, str
 		cfg->routes[cfg->route_count++].domain = SPAN_LIT("*");
 }
 
-static void read_restrictions(struct yaml_errors *e, const struct yaml_node *root,
-    struct config *cfg)
+static void read_restrictions(
+    struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
 	static const char *const standard[] = { "permit_mynetworks", "permit_sasl_authenticated",
 		"reject_unauth_destination" };
@@ -219,17 +222,19 @@ static void read_restrictions(struct yaml_errors *e, const struct yaml_node *roo
 			    strcmp(text, "reject") == 0 || strcmp(text, "defer") == 0;
 			cfg->recipient_restriction_places[count] =
 			    arena_printf(&cfg->arena, "%s:%u: %s", n->file, n->line, n->path);
-			cfg->recipient_restrictions[count++] = arena_str(&cfg->arena, span_str(text));
+			cfg->recipient_restrictions[count++] =
+			    arena_str(&cfg->arena, span_str(text));
 		}
 		/* Postfix refuses to run such a list too. */
 		if (!safe)
 			yaml_error(e, list,
-			    "names neither reject_unauth_destination nor reject nor defer: an open relay");
+			    "names neither reject_unauth_destination nor reject nor defer: an open "
+			    "relay");
 	}
 }
 
-static const char **read_strings(struct yaml_errors *e, const struct yaml_node *list,
-    struct config *cfg)
+static const char **read_strings(
+    struct yaml_errors *e, const struct yaml_node *list, struct config *cfg)
 {
 	const char **to = array(cfg, list, 1, sizeof(char *));
 	size_t count = 0;

@@ -15,15 +15,16 @@
 
 static const struct config_schema schema[] = {
 #define ROW(section, key, type, member, min, max, standard, text)                                  \
-	{ section, key, CONFIG_TYPE_##type, offsetof(struct config, member), min, max, standard, text },
+	{ section, key, CONFIG_TYPE_##type, offsetof(struct config, member), min, max, standard,   \
+		text },
 #include "config/schema.def"
 #undef ROW
 };
 
 #define SCHEMA_ROWS (sizeof(schema) / sizeof(schema[0]))
 
-static const char *const type_names[] = { "string", "number", "size", "size", "duration", "duration",
-	"true or false", "postfix or postern", "list" };
+static const char *const type_names[] = { "string", "number", "size", "size", "duration",
+	"duration", "true or false", "postfix or postern", "list" };
 
 const struct config_row *config_rows(void)
 {
@@ -117,8 +118,10 @@ static void read_row(struct yaml_errors *e, const struct config_schema *row,
 static void set_standards(struct yaml_errors *e, struct config *cfg)
 {
 	for (size_t i = 0; i < SCHEMA_ROWS; i++) {
-		struct yaml_node n = { .kind = YAML_KIND_SCALAR, .plain = true,
-			.file = "standard value", .path = schema[i].key };
+		struct yaml_node n = { .kind = YAML_KIND_SCALAR,
+			.plain = true,
+			.file = "standard value",
+			.path = schema[i].key };
 		if (!schema[i].standard || schema[i].type == CONFIG_TYPE_LIST)
 			continue;
 		n.text = span_str(schema[i].standard);
@@ -137,7 +140,8 @@ static void check_section(struct yaml_errors *e, const struct yaml_node *root, c
 	for (size_t i = 0; i < SCHEMA_ROWS; i++) {
 		if (strcmp(schema[i].section, section) == 0)
 			names[count++] = schema[i].key;
-		else if (!section[0] && (count == 0 || strcmp(names[count - 1], schema[i].section) != 0))
+		else if (!section[0] &&
+		    (count == 0 || strcmp(names[count - 1], schema[i].section) != 0))
 			names[count++] = schema[i].section;
 	}
 	names[count] = NULL;
@@ -164,8 +168,10 @@ static void read_rows(struct yaml_errors *e, const struct yaml_node *root, struc
 
 static void check_together(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
-	if (yaml_need(e, root, "hostname") && cfg->hostname && !config_domain_like(span_str(cfg->hostname)))
-		yaml_error(e, yaml_get(root, "hostname"), "\"%s\" is not a domain name", cfg->hostname);
+	if (yaml_need(e, root, "hostname") && cfg->hostname &&
+	    !config_domain_like(span_str(cfg->hostname)))
+		yaml_error(
+		    e, yaml_get(root, "hostname"), "\"%s\" is not a domain name", cfg->hostname);
 	if (cfg->error_hard_limit < cfg->error_soft_limit)
 		yaml_error(e, yaml_get(yaml_get(root, "limits"), "errors_hard"),
 		    "is below limits.errors_soft (%u)", cfg->error_soft_limit);
@@ -191,7 +197,8 @@ static void load_catalogue(struct yaml_errors *e, struct config *cfg)
 		return;
 	}
 	/* Its errors go into the same list; a directory that is not there says so itself. */
-	if (catalogue_load(cfg->catalogue_directory, e, &cfg->catalogue) == -ERR_NOTFOUND && !e->count)
+	if (catalogue_load(cfg->catalogue_directory, e, &cfg->catalogue) == -ERR_NOTFOUND &&
+	    !e->count)
 		yaml_error_at(e, cfg->catalogue_directory, 0, NULL, "no such directory");
 }
 

@@ -12,10 +12,11 @@ const char *config_domain_class(const struct config *cfg, struct span domain)
 	if (map_get(&cfg->relay_domains, domain))
 		return "relay";
 	/* The simulator's domain is one that we pass on, to ourselves. */
-	if (cfg->lab && (span_eq_nocase(domain, span_str(cfg->lab_domain)) ||
-	        (domain.n > strlen(cfg->lab_domain) &&
-	            span_ends_nocase(domain, span_str(cfg->lab_domain)) &&
-	            domain.p[domain.n - strlen(cfg->lab_domain) - 1] == '.')))
+	if (cfg->lab &&
+	    (span_eq_nocase(domain, span_str(cfg->lab_domain)) ||
+		(domain.n > strlen(cfg->lab_domain) &&
+		    span_ends_nocase(domain, span_str(cfg->lab_domain)) &&
+		    domain.p[domain.n - strlen(cfg->lab_domain) - 1] == '.')))
 		return "relay";
 	return NULL;
 }

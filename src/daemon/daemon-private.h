@@ -54,7 +54,7 @@ struct daemon {
 
 /* worker.c */
 int worker_init(struct daemon *d, struct worker *w);
-int worker_run(struct worker *w);  /* start its thread */
+int worker_run(struct worker *w);   /* start its thread */
 void worker_stop(struct worker *w); /* any thread */
 void worker_done(struct worker *w); /* joins */
 /* Which worker has a message found in the spool at start. */
@@ -66,7 +66,7 @@ int daemon_listen(struct daemon *d, const char **why_r);
 /* commands.c: the control socket's commands */
 void daemon_control(void *arg, struct control_call *call);
 
-void daemon_stop(struct daemon *d); /* main thread */
+void daemon_stop(struct daemon *d);           /* main thread */
 void daemon_worker_stopped(struct daemon *d); /* any thread */
 
 #endif

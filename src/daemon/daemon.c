@@ -25,7 +25,8 @@ static char why_text[512];
 
 static int failed(const char **why_r, const char *what, const char *detail, int err)
 {
-	snprintf(why_text, sizeof(why_text), "%s %s: %s", what, detail ? detail : "", err_text(err));
+	snprintf(
+	    why_text, sizeof(why_text), "%s %s: %s", what, detail ? detail : "", err_text(err));
 	*why_r = why_text;
 	return err;
 }
@@ -75,7 +76,9 @@ static int start_events(struct daemon *d, bool words, const char **why_r)
 static void on_notice(void *arg, const char *what, const char *text, int err)
 {
 	struct daemon *d = arg;
-	struct event ev = { .type = EVENT_NOTICE, .text = span_str(text), .detail = span_str(what) };
+	struct event ev = {
+		.type = EVENT_NOTICE, .text = span_str(text), .detail = span_str(what)
+	};
 
 	(void)err;
 	if (d->events)
@@ -101,7 +104,8 @@ static int start_spool(struct daemon *d, const char **why_r)
 	o.notice_arg = d;
 	r = spool_open(&o, &d->spool);
 	if (r == -ERR_LOCKED)
-		return failed(why_r, "another postern is running on spool", cfg->spool_directory, r);
+		return failed(
+		    why_r, "another postern is running on spool", cfg->spool_directory, r);
 	return r < 0 ? failed(why_r, "cannot open spool", cfg->spool_directory, r) : 0;
 }
 
@@ -193,7 +197,8 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 	if (r == 0)
 		r = daemon_listen(d, why_r);
 	if (r == 0)
-		r = control_server_start(d->loop, d->cfg->run_directory, daemon_control, d, &d->control);
+		r = control_server_start(
+		    d->loop, d->cfg->run_directory, daemon_control, d, &d->control);
 	if (r == 0) {
 		net_loop_on_signal(d->loop, SIGTERM, on_signal, d);
 		net_loop_on_signal(d->loop, SIGINT, on_signal, d);
@@ -214,7 +219,8 @@ static void on_stop_limit(void *arg)
 {
 	struct daemon *d = arg;
 	struct event ev = { .type = EVENT_NOTICE,
-		.text = SPAN_LIT("some sessions or deliveries did not end in time; they are cut off, nothing is lost") };
+		.text = SPAN_LIT("some sessions or deliveries did not end in time; they are cut "
+				 "off, nothing is lost") };
 
 	event_emit(d->events, &ev);
 	event_file_close(&d->log);

@@ -15,8 +15,8 @@
 struct daemon; /* opaque: daemon/daemon.c */
 
 struct daemon_options {
-	struct config *cfg;   /* the daemon refs it */
-	bool words;           /* events in plain words on standard output */
+	struct config *cfg;            /* the daemon refs it */
+	bool words;                    /* events in plain words on standard output */
 	void (*say)(const char *text); /* what a person at the terminal should read; NULL: nobody */
 };
 

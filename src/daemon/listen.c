@@ -16,9 +16,9 @@ static int cannot(const struct config_listen *l, int err, const char **why_r)
 
 	ip_text(&l->ip, ip);
 	snprintf(why, sizeof(why), "%s: cannot listen on %s port %u: %s", l->place, ip, l->port,
-	    err == -ERR_EXISTS ? "another program has this port" :
-	    err == -ERR_ACCESS ? "ports below 1024 need root" :
-	                         err_text(err));
+	    err == -ERR_EXISTS       ? "another program has this port"
+		: err == -ERR_ACCESS ? "ports below 1024 need root"
+				     : err_text(err));
 	*why_r = why;
 	return err;
 }
@@ -41,8 +41,8 @@ int daemon_listen(struct daemon *d, const char **why_r)
 	for (size_t i = 0; i < d->cfg->listen_count; i++) {
 		const struct config_listen *l = &d->cfg->listens[i];
 		uint16_t port = l->port;
-		/* A first socket without REUSEPORT would tell of another server; with it two servers
-		 * could share a port unnoticed.  So probe once, alone. */
+		/* A first socket without REUSEPORT would tell of another server; with it two
+		 * servers could share a port unnoticed.  So probe once, alone. */
 		if (port) {
 			int probe = net_listen_socket(&l->ip, port, false, NULL);
 			if (probe < 0)

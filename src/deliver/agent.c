@@ -98,7 +98,8 @@ void deliver_agent_add(struct deliver_agent *a, uint64_t id, int64_t due_ms)
 		/* Durable all the same: the next start finds it in the spool. */
 		struct event ev = { .type = EVENT_NOTICE,
 			.queue_id = id,
-			.text = SPAN_LIT("no memory to queue it; it will be found at the next start") };
+			.text =
+			    SPAN_LIT("no memory to queue it; it will be found at the next start") };
 		event_emit(a->deps.events, &ev);
 		return;
 	}

@@ -133,8 +133,8 @@ static int commit(struct work *w, const struct dsn_request *req)
 		r = spool_draft_write(draft, buf_span(&text));
 	if (r == 0) {
 		w->op.done = on_committed;
-		spool_commit(sp, w->dsn_id, buf_span(&record), span_of("", 0), &draft, clock_wall_ms(), true,
-		    &w->op);
+		spool_commit(sp, w->dsn_id, buf_span(&record), span_of("", 0), &draft,
+		    clock_wall_ms(), true, &w->op);
 	}
 	spool_draft_free(&draft);
 	buf_done(&text);

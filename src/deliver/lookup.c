@@ -28,7 +28,7 @@ struct lookup {
 	struct host hosts[HOSTS_MAX];
 	size_t host_count, host_at;
 	bool second_family;
-	bool any_unknown;   /* an address look-up could not find out */
+	bool any_unknown; /* an address look-up could not find out */
 	bool any_nxdomain;
 	bool implicit;
 	struct dns_query *query;
@@ -71,8 +71,8 @@ static int by_preference(const void *a, const void *b)
 
 static const char *say(struct lookup *l, const char *what, const char *why)
 {
-	const char *text = arena_printf(&l->group->work->arena, "%s: %s%s%s", l->group->route.host, what,
-	    why ? ": " : "", why ? why : "");
+	const char *text = arena_printf(&l->group->work->arena, "%s: %s%s%s", l->group->route.host,
+	    what, why ? ": " : "", why ? why : "");
 
 	return text ? text : what;
 }
@@ -85,7 +85,8 @@ static void all_known(struct lookup *l)
 		end(l);
 		group_targets_ready(g);
 	} else if (l->any_unknown) {
-		fail(l, CLASSIFY_DNS_UNKNOWN, say(l, "the address of its mail host could not be found out", NULL));
+		fail(l, CLASSIFY_DNS_UNKNOWN,
+		    say(l, "the address of its mail host could not be found out", NULL));
 	} else if (l->implicit && l->any_nxdomain) {
 		fail(l, CLASSIFY_DNS_NXDOMAIN, say(l, "the domain does not exist", NULL));
 	} else {
@@ -133,7 +134,7 @@ static void ask_address(struct lookup *l)
 	}
 	v6 = l->second_family != g->work->agent->cfg->prefer_ipv6;
 	if (dns_ask(g->work->agent->deps.resolver, l->hosts[l->host_at].name, v6 ? DNS_AAAA : DNS_A,
-	        on_address, l, &l->query) < 0) {
+		on_address, l, &l->query) < 0) {
 		static const struct dns_answer none = { .state = DNS_NODATA };
 		on_address(l, &none);
 	}
@@ -163,8 +164,10 @@ static void take_mx(struct lookup *l, const struct dns_answer *answer)
 	}
 	qsort(all, n, sizeof(all[0]), by_preference);
 	for (size_t i = 0; i < n; i++) {
-		/* Our own name in the list: what is behind it would loop back to us, RFC 5321 5.1. */
-		if (span_eq_nocase(span_str(all[i].name), span_str(l->group->work->agent->cfg->hostname)))
+		/* Our own name in the list: what is behind it would loop back to us, RFC 5321 5.1.
+		 */
+		if (span_eq_nocase(
+			span_str(all[i].name), span_str(l->group->work->agent->cfg->hostname)))
 			break;
 		if (all[i].name[0])
 			add_host(l, all[i].name, all[i].preference);
@@ -179,12 +182,15 @@ static void on_mx(void *arg, const struct dns_answer *answer)
 	switch (answer->state) {
 	case DNS_ANSWER:
 		if (answer->count == 1 && answer->records[0].name[0] == '\0') {
-			fail(l, CLASSIFY_DNS_NULL_MX, say(l, "the domain says that it takes no mail (null MX)", NULL));
+			fail(l, CLASSIFY_DNS_NULL_MX,
+			    say(l, "the domain says that it takes no mail (null MX)", NULL));
 			return;
 		}
 		take_mx(l, answer);
 		if (!l->host_count) {
-			fail(l, CLASSIFY_LOCAL, say(l, "mail for it loops back to this server (we are its best MX)", NULL));
+			fail(l, CLASSIFY_LOCAL,
+			    say(l, "mail for it loops back to this server (we are its best MX)",
+				NULL));
 			return;
 		}
 		break;
@@ -196,7 +202,8 @@ static void on_mx(void *arg, const struct dns_answer *answer)
 		add_host(l, l->group->route.host, 0);
 		break;
 	case DNS_UNKNOWN:
-		fail(l, CLASSIFY_DNS_UNKNOWN, say(l, "its MX records could not be found out", answer->why));
+		fail(l, CLASSIFY_DNS_UNKNOWN,
+		    say(l, "its MX records could not be found out", answer->why));
 		return;
 	}
 	ask_address(l);
@@ -223,7 +230,8 @@ void lookup_start(struct group *g)
 	if (g->route.kind == ROUTE_HOST) {
 		add_host(l, g->route.host, 0);
 		ask_address(l);
-	} else if (dns_ask(g->work->agent->deps.resolver, g->route.host, DNS_MX, on_mx, l, &l->query) < 0) {
+	} else if (dns_ask(g->work->agent->deps.resolver, g->route.host, DNS_MX, on_mx, l,
+		       &l->query) < 0) {
 		fail(l, CLASSIFY_DNS_NXDOMAIN, say(l, "is not a domain name", NULL));
 	}
 }

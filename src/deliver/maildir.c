@@ -42,8 +42,8 @@ static int path_part(struct span s, char *to, size_t room)
 		return -ERR_INVAL;
 	for (size_t i = 0; i < s.n; i++) {
 		uint8_t c = ascii_lower(s.p[i]);
-		bool plain = ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '_' || c == '+' ||
-		    c == '=' || c >= 0x80 || (c == '.' && i > 0);
+		bool plain = ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '_' ||
+		    c == '+' || c == '=' || c >= 0x80 || (c == '.' && i > 0);
 		if (at + 4 > room)
 			return -ERR_RANGE;
 		if (plain)
@@ -147,7 +147,8 @@ static void delivered(struct net_job *job)
 	j.host = span_str(m->dir);
 	j.delivered = m->err == 0;
 	if (m->err < 0) {
-		snprintf(text, sizeof(text), "the mailbox could not be written: %s", err_text(m->err));
+		snprintf(
+		    text, sizeof(text), "the mailbox could not be written: %s", err_text(m->err));
 		j.text = text;
 	} else {
 		j.text = "written to the mailbox";
@@ -169,12 +170,13 @@ static int prepare(struct maildir_job *m, struct group *g)
 	if (at <= 0 || path_part(span_skip(mailbox, (size_t)at + 1), domain, sizeof(domain)) < 0 ||
 	    path_part(span_of(mailbox.p, (size_t)at), user, sizeof(user)) < 0)
 		return -ERR_INVAL;
-	n = snprintf(m->dir, sizeof(m->dir), "%s/%s/%s", w->agent->cfg->maildir_directory, domain, user);
+	n = snprintf(
+	    m->dir, sizeof(m->dir), "%s/%s/%s", w->agent->cfg->maildir_directory, domain, user);
 	if (n < 0 || (size_t)n >= sizeof(m->dir))
 		return -ERR_RANGE;
 	queue_id_text(w->id, id);
-	snprintf(m->name, sizeof(m->name), "%lld.%s_%zu.%.64s", (long long)(w->env.received_ms / 1000), id,
-	    g->rcpts[0], w->agent->cfg->hostname);
+	snprintf(m->name, sizeof(m->name), "%lld.%s_%zu.%.64s",
+	    (long long)(w->env.received_ms / 1000), id, g->rcpts[0], w->agent->cfg->hostname);
 	snprintf(m->head, sizeof(m->head), "Return-Path: <%.*s>\nDelivered-To: %.*s\n",
 	    SPAN_FMT(w->env.reverse_path), SPAN_FMT(rc->address));
 	return spool_body_open(w->agent->deps.spool, w->id, &m->body);

@@ -7,7 +7,8 @@
 #include "base/random.h"
 #include "deliver/deliver-private.h"
 
-/* "Try later" and nothing else: the life time then ends with 3003, else with the last real cause. */
+/* "Try later" and nothing else: the life time then ends with 3003, else with the last real cause.
+ */
 #define FAILURE_TRY_LATER 3003
 
 static const char *const stage_names[] = {
@@ -16,8 +17,8 @@ static const char *const stage_names[] = {
 #undef X
 };
 
-static void note_attempt(struct work *w, struct rcpt *r, const struct judged *j,
-    const struct classify_result *c)
+static void note_attempt(
+    struct work *w, struct rcpt *r, const struct judged *j, const struct classify_result *c)
 {
 	struct arena *a = &w->arena;
 
@@ -39,8 +40,8 @@ static void note_attempt(struct work *w, struct rcpt *r, const struct judged *j,
 	}
 }
 
-static void emit(struct work *w, enum event_type type, const struct rcpt *r,
-    const struct classify_result *c)
+static void emit(
+    struct work *w, enum event_type type, const struct rcpt *r, const struct classify_result *c)
 {
 	struct event ev = { .type = type,
 		.queue_id = w->id,
@@ -130,8 +131,8 @@ void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j)
 	emit(w, EVENT_FAILED, r, &c);
 }
 
-void group_trouble(struct group *g, enum classify_trouble trouble, enum cat_stage stage,
-    const char *text)
+void group_trouble(
+    struct group *g, enum classify_trouble trouble, enum cat_stage stage, const char *text)
 {
 	struct judged j = { .trouble = trouble, .stage = stage, .text = text };
 

@@ -8,9 +8,8 @@
 
 static int site_key(struct work *w, struct route *r)
 {
-	char *key = r->kind == ROUTE_MX ?
-	    arena_printf(&w->arena, "mx:%s", r->host) :
-	    arena_printf(&w->arena, "host:%s:%u", r->host, r->port);
+	char *key = r->kind == ROUTE_MX ? arena_printf(&w->arena, "mx:%s", r->host)
+					: arena_printf(&w->arena, "host:%s:%u", r->host, r->port);
 
 	r->site = span_str(key);
 	return key ? 0 : -ERR_NOMEM;
@@ -20,8 +19,10 @@ static bool in_lab(const struct config *cfg, struct span domain)
 {
 	struct span lab = span_str(cfg->lab_domain);
 
-	return cfg->lab && (span_eq_nocase(domain, lab) ||
-	    (domain.n > lab.n && span_ends_nocase(domain, lab) && domain.p[domain.n - lab.n - 1] == '.'));
+	return cfg->lab &&
+	    (span_eq_nocase(domain, lab) ||
+		(domain.n > lab.n && span_ends_nocase(domain, lab) &&
+		    domain.p[domain.n - lab.n - 1] == '.'));
 }
 
 int route_find(struct work *w, struct span address, struct route *route_r)
@@ -34,7 +35,8 @@ int route_find(struct work *w, struct span address, struct route *route_r)
 	const char *class_ = config_domain_class(cfg, domain);
 
 	if (class_ && strcmp(class_, "local") == 0) {
-		bool postmaster = at < 0 || (at == 10 && span_starts_nocase(address, SPAN_LIT("postmaster@")));
+		bool postmaster =
+		    at < 0 || (at == 10 && span_starts_nocase(address, SPAN_LIT("postmaster@")));
 		r.kind = ROUTE_MAILDIR;
 		r.site = SPAN_LIT("maildir");
 		r.mailbox = postmaster ? cfg->postmaster : arena_str(&w->arena, address);

@@ -132,7 +132,8 @@ static void group_over(struct delivery *d)
 static void address_failed(struct delivery *d, const struct smtp_outcome *o)
 {
 	struct group *g = d->group;
-	bool again = d->reused; /* a kept connection may just have been too old: same address, afresh */
+	bool again =
+	    d->reused; /* a kept connection may just have been too old: same address, afresh */
 
 	if (again || g->target_at + 1 < g->target_count) {
 		close_connection(d);
@@ -228,7 +229,8 @@ static int give_body(struct delivery *d)
 static bool serves(const struct delivery *d, struct group *g)
 {
 	for (size_t i = 0; i < g->target_count; i++) {
-		if (!ip_eq(&g->targets[i].ip, &d->target.ip) || g->targets[i].port != d->target.port)
+		if (!ip_eq(&g->targets[i].ip, &d->target.ip) ||
+		    g->targets[i].port != d->target.port)
 			continue;
 		g->target_at = i;
 		return true;
@@ -275,8 +277,9 @@ static void run(struct delivery *d)
 		case SMTP_CLIENT_WAIT:
 			break;
 		case SMTP_CLIENT_READY:
-			r = d->group ? give_message(d) :
-			               smtp_client_quit(d->client, net_loop_now_ms(d->agent->deps.loop));
+			r = d->group
+			    ? give_message(d)
+			    : smtp_client_quit(d->client, net_loop_now_ms(d->agent->deps.loop));
 			break;
 		case SMTP_CLIENT_BODY:
 			r = send_output(d) < 0 ? -ERR_CLOSED : give_body(d);
@@ -284,8 +287,9 @@ static void run(struct delivery *d)
 		case SMTP_CLIENT_DONE:
 			if (d->sent) {
 				message_done(d);
-				r = d->group ? give_message(d) :
-				               smtp_client_quit(d->client, net_loop_now_ms(d->agent->deps.loop));
+				r = d->group ? give_message(d)
+					     : smtp_client_quit(
+						   d->client, net_loop_now_ms(d->agent->deps.loop));
 			}
 			break;
 		case SMTP_CLIENT_DEAD:
@@ -418,14 +422,14 @@ static void try_next(struct delivery *d)
 
 	d->target = d->group->targets[d->group->target_at];
 	ip_text(&d->target.ip, ip);
-	snprintf(d->address, sizeof(d->address), "%s%s%s:%u", d->target.ip.family == 6 ? "[" : "", ip,
-	    d->target.ip.family == 6 ? "]" : "", d->target.port);
+	snprintf(d->address, sizeof(d->address), "%s%s%s:%u", d->target.ip.family == 6 ? "[" : "",
+	    ip, d->target.ip.family == 6 ? "]" : "", d->target.port);
 	smtp_client_options_init(&o, a->cfg->hostname);
 	set_timeouts(a->cfg, &o.timeouts);
 	r = smtp_client_new(&o, net_loop_now_ms(a->deps.loop), &d->client);
 	if (r == 0)
-		r = net_stream_connect(a->deps.loop, &d->target.ip, d->target.port, NULL, &stream_events, d,
-		    &d->stream);
+		r = net_stream_connect(a->deps.loop, &d->target.ip, d->target.port, NULL,
+		    &stream_events, d, &d->stream);
 	if (r < 0) {
 		connect_failed(d, r);
 		return;

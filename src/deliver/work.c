@@ -13,7 +13,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* A site had no free connection: look again after this, with jitter, without counting an attempt. */
+/* A site had no free connection: look again after this, with jitter, without counting an attempt.
+ */
 #define PUT_OFF_MS 1000
 /* The new state or the DSN could not be written (disk full): the message stays, try again. */
 #define UNWRITTEN_WAIT_MS 30000
@@ -105,7 +106,8 @@ static int make_groups(struct work *w)
 		struct route route;
 		struct group *g;
 		int r;
-		if ((rc->status != RCPT_PENDING && rc->status != RCPT_DEFERRED) || rc->next_ms > now)
+		if ((rc->status != RCPT_PENDING && rc->status != RCPT_DEFERRED) ||
+		    rc->next_ms > now)
 			continue;
 		r = route_find(w, rc->address, &route);
 		if (r < 0)
@@ -141,7 +143,8 @@ int work_start(struct deliver_agent *a, uint64_t id)
 	}
 	for (g = w->groups; g; g = g->next)
 		w->open_groups++;
-	/* One more than there are, so that a group which ends at once does not end the work under us. */
+	/* One more than there are, so that a group which ends at once does not end the work under
+	 * us. */
 	w->open_groups++;
 	for (g = w->groups; g; g = next) {
 		next = g->next;

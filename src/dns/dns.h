@@ -23,26 +23,28 @@ enum dns_state {
 	DNS_UNKNOWN,  /* could not find out */
 };
 
-#define DNS_NAME_MAX    256
-#define DNS_RECORDS_MAX 64 /* more records of one name are cut: a host list of this size is enough */
+#define DNS_NAME_MAX 256
+#define DNS_RECORDS_MAX                                                                            \
+	64 /* more records of one name are cut: a host list of this size is enough */
 
 struct dns_record {
-	uint16_t preference; /* MX */
+	uint16_t preference;     /* MX */
 	char name[DNS_NAME_MAX]; /* MX, PTR: lower case, without the last dot; "" is the root */
-	struct ip ip;        /* A, AAAA */
+	struct ip ip;            /* A, AAAA */
 };
 
 struct dns_answer {
 	enum dns_state state;
-	bool secure; /* DNSSEC validated */
+	bool secure;     /* DNSSEC validated */
 	const char *why; /* UNKNOWN: "SERVFAIL", "timed out" */
 	size_t count;
 	const struct dns_record *records;
 };
 
 struct dns_options {
-	const char *const *servers; /* "ADDRESS" or "ADDRESS@PORT"; NULL or empty: /etc/resolv.conf */
-	const char *const *stubs;   /* "ZONE ADDRESS@PORT" */
+	const char *const
+	    *servers;             /* "ADDRESS" or "ADDRESS@PORT"; NULL or empty: /etc/resolv.conf */
+	const char *const *stubs; /* "ZONE ADDRESS@PORT" */
 	uint32_t timeout_ms;
 };
 
@@ -55,8 +57,8 @@ int dns_resolver_new(struct net_loop *loop, const struct dns_options *o, struct 
 void dns_resolver_free(struct dns_resolver **r);
 
 /*
- * Ask.  `fn` is called once, on the loop, never before this returns; the answer is good for the call.
- * Returns 0, -ERR_INVAL (not a name), -ERR_NOMEM.
+ * Ask.  `fn` is called once, on the loop, never before this returns; the answer is good for the
+ * call. Returns 0, -ERR_INVAL (not a name), -ERR_NOMEM.
  */
 int dns_ask(struct dns_resolver *r, const char *name, enum dns_type type,
     void (*fn)(void *arg, const struct dns_answer *answer), void *arg, struct dns_query **q_r);

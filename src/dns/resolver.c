@@ -70,7 +70,8 @@ static void on_timeout(void *arg)
 	finish(q, &late);
 }
 
-/* A domain name in wire form to text, lower case, labels' odd octets as '?'.  Octets used, 0: bad. */
+/* A domain name in wire form to text, lower case, labels' odd octets as '?'.  Octets used, 0: bad.
+ */
 static size_t name_text(const uint8_t *p, size_t n, char *to)
 {
 	size_t at = 0, len = 0;
@@ -82,8 +83,9 @@ static size_t name_text(const uint8_t *p, size_t n, char *to)
 		if (len)
 			to[len++] = '.';
 		for (size_t i = 0; i < label; i++, at++)
-			to[len++] = p[at] > 0x20 && p[at] < 0x7f && p[at] != '.' ?
-			    (char)ascii_lower(p[at]) : '?';
+			to[len++] = p[at] > 0x20 && p[at] < 0x7f && p[at] != '.'
+			    ? (char)ascii_lower(p[at])
+			    : '?';
 	}
 	if (at >= n)
 		return 0;
@@ -126,9 +128,10 @@ static void on_ub_answer(void *arg, int err, struct ub_result *result)
 		answer.state = result->nxdomain ? DNS_NXDOMAIN : DNS_NODATA;
 		if (result->havedata)
 			records = calloc(DNS_RECORDS_MAX, sizeof(*records));
-		for (size_t i = 0; records && result->data[i] && answer.count < DNS_RECORDS_MAX; i++)
+		for (size_t i = 0; records && result->data[i] && answer.count < DNS_RECORDS_MAX;
+		     i++)
 			if (record_from(result->qtype, (const uint8_t *)result->data[i],
-			        (size_t)result->len[i], &records[answer.count]))
+				(size_t)result->len[i], &records[answer.count]))
 				answer.count++;
 		if (answer.count)
 			answer.state = DNS_ANSWER;

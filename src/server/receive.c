@@ -71,7 +71,7 @@ void transaction_mail(struct session *s, const struct smtp_step *step)
 	env->envid = arena_span(&t->arena, step->envid);
 	if (!env->reverse_path.p || !env->envid.p ||
 	    facts_set(&s->facts, (struct fact_key){ FACT_sender, nothing }, FACT_ANSWER,
-	        step->address.address) < 0) {
+		step->address.address) < 0) {
 		refuse(s, REPLY_NO_RESOURCES, &args, nothing);
 		return;
 	}
@@ -158,8 +158,7 @@ void transaction_body(struct session *s, struct span octets)
 static void received_field(struct session *s, struct buf *out)
 {
 	const struct envelope *env = &s->txn.env;
-	const struct fact *helo =
-	    facts_get(&s->facts, (struct fact_key){ FACT_helo, nothing });
+	const struct fact *helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, nothing });
 	char id[QUEUE_ID_TEXT_MAX], date[CLOCK_RFC5322_MAX], address[IP_TEXT_MAX];
 
 	queue_id_text(env->id, id);
@@ -203,7 +202,8 @@ static void emit_received(struct session *s)
 		.recipients = (uint32_t)env->rcpt_count,
 		.trace = buf_span(&s->txn.trace) };
 
-	/* One event a recipient would repeat all; the addresses travel in `recipient`, one after the other. */
+	/* One event a recipient would repeat all; the addresses travel in `recipient`, one after
+	 * the other. */
 	if (env->rcpt_count == 1) {
 		ev.recipient = env->rcpts[0].address;
 		event_emit(s->worker->shared->events, &ev);
@@ -281,8 +281,8 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 		s->committing = true;
 		s->op = (struct spool_op){ .done = on_committed, .arg = s };
 		s->op_task = (struct net_task){ .run = committed, .arg = s };
-		spool_commit(s->worker->shared->spool, env->id, buf_span(&record), buf_span(&prefix),
-		    &t->draft, env->received_ms, false, &s->op);
+		spool_commit(s->worker->shared->spool, env->id, buf_span(&record),
+		    buf_span(&prefix), &t->draft, env->received_ms, false, &s->op);
 	}
 	buf_done(&record);
 	buf_done(&prefix);

@@ -69,8 +69,8 @@ static int evaluate(struct session *s, const struct policy_list *list, struct ar
 	return r;
 }
 
-int recipient_check(struct session *s, struct span address, struct reply_args *args_r,
-    struct buf *trace_r)
+int recipient_check(
+    struct session *s, struct span address, struct reply_args *args_r, struct buf *trace_r)
 {
 	struct fact_key recipient = { FACT_recipient, { (const uint8_t *)"", 0 } };
 	struct policy_verdict v = { .decision = POLICY_DEFER };

@@ -76,12 +76,12 @@ struct session {
 
 /* session.c */
 void session_start(struct server_worker *w, int fd, enum config_service service);
-void session_run(struct session *s);              /* take what waits, answer, send */
-void session_free(struct session *s);           /* of a session that is gone and waits for no commit */
+void session_run(struct session *s);  /* take what waits, answer, send */
+void session_free(struct session *s); /* of a session that is gone and waits for no commit */
 void session_abort(struct session *s, int reply); /* 421 and close */
 void session_answer(struct session *s, int reply, const struct reply_args *args);
-void session_refused(struct session *s, int reply, const struct reply_args *args,
-    struct span trace);
+void session_refused(
+    struct session *s, int reply, const struct reply_args *args, struct span trace);
 
 /* receive.c */
 void transaction_init(struct transaction *t);
@@ -95,8 +95,8 @@ void transaction_body(struct session *s, struct span octets);
 bool transaction_message(struct session *s, const struct smtp_step *step);
 
 /* recipient.c: the checks; returns the reply id, REPLY_RCPT_OK when it may come in. */
-int recipient_check(struct session *s, struct span address, struct reply_args *args_r,
-    struct buf *trace_r);
+int recipient_check(
+    struct session *s, struct span address, struct reply_args *args_r, struct buf *trace_r);
 
 /* clients.c */
 struct server_clients;

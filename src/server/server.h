@@ -26,7 +26,7 @@
 /* Over all workers. */
 struct server_shared {
 	_Atomic uint32_t sessions;
-	struct server_clients *clients; /* sessions by client address; server/clients.c */
+	struct server_clients *clients;    /* sessions by client address; server/clients.c */
 	struct policy_list recipient_list; /* the operator's */
 	struct policy_list recipient_last; /* asked of whom that list lets through */
 	struct spool *spool;

@@ -63,7 +63,8 @@ static void emit_closed(struct session *s)
 	event_emit(s->worker->shared->events, &ev);
 }
 
-/* End: what waits in the stream is still sent.  The struct goes now, or when its commit is answered. */
+/* End: what waits in the stream is still sent.  The struct goes now, or when its commit is
+ * answered. */
 static void session_end(struct session *s)
 {
 	if (s->gone)
@@ -111,9 +112,9 @@ void session_refused(struct session *s, int reply, const struct reply_args *args
 	ev.policy_code = row->policy_code;
 	ev.failure_code = row->failure_code;
 	ev.acts = cat_acts_name(row->acts);
-	ev.helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") }) ?
-	    facts_get(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") })->value :
-	    SPAN_LIT("");
+	ev.helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") })
+	    ? facts_get(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") })->value
+	    : SPAN_LIT("");
 	event_emit(s->worker->shared->events, &ev);
 	buf_done(&line);
 	buf_done(&text);
@@ -126,8 +127,8 @@ static void answer_connect(struct session *s)
 	int reply = REPLY_BANNER;
 
 	args.field[REPLY_FIELD_client] = span_str(s->client);
-	s->counted = server_clients_enter(w->shared->clients, &s->client_ip,
-	    w->cfg->sessions_per_client_max);
+	s->counted = server_clients_enter(
+	    w->shared->clients, &s->client_ip, w->cfg->sessions_per_client_max);
 	if (!s->counted)
 		reply = REPLY_TOO_MANY_CONNECTIONS;
 	if (atomic_load(&w->shared->sessions) > w->cfg->sessions_max)
@@ -141,7 +142,7 @@ static void answer_helo(struct session *s, const struct smtp_step *step)
 {
 	facts_clear(&s->facts, FACT_SCOPE_GREETING);
 	if (facts_set(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") }, FACT_ANSWER,
-	        step->helo) < 0)
+		step->helo) < 0)
 		session_answer(s, REPLY_NO_RESOURCES, NULL);
 	else
 		session_answer(s, step->esmtp ? REPLY_EHLO_OK : REPLY_HELO_OK, NULL);
@@ -229,8 +230,8 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 	*over_r = false;
 	for (;;) {
 		size_t some = 0;
-		r = smtp_server_feed(s->smtp, p + used, n - used,
-		    net_loop_now_ms(s->worker->loop), &some);
+		r = smtp_server_feed(
+		    s->smtp, p + used, n - used, net_loop_now_ms(s->worker->loop), &some);
 		used += some;
 		if (r <= 0)
 			break;
@@ -250,7 +251,8 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 	}
 	if (s->worker->stopping && !s->committing && !smtp_server_in_transaction(s->smtp)) {
 		(void)smtp_server_abort(s->smtp, REPLY_CLOSING, &no_args);
-		(void)smtp_server_feed(s->smtp, NULL, 0, net_loop_now_ms(s->worker->loop), &used_last);
+		(void)smtp_server_feed(
+		    s->smtp, NULL, 0, net_loop_now_ms(s->worker->loop), &used_last);
 		(void)send_output(s);
 		*over_r = true;
 		session_end(s);
