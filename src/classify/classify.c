@@ -111,7 +111,7 @@ static void decide(
     const struct catalogue *cat, const struct classify_input *in, struct classify_result *r)
 {
 	const struct cat_policy *policy = find_policy(cat, in->text);
-	int reply = catalogue_match(cat, in->code, in->enhanced, in->text);
+	int reply = -1;
 	const struct cat_reply *row = reply >= 0 ? catalogue_reply(cat, reply) : NULL;
 	const char *what;
 
