@@ -56,4 +56,7 @@ size_t queue_count(const struct queue *q);
 size_t queue_active(const struct queue *q);
 bool queue_is_active(const struct queue *q, uint64_t id);
 
+/* Memory that it takes. */
+size_t queue_octets(const struct queue *q);
+
 #endif
