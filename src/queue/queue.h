@@ -59,4 +59,7 @@ bool queue_has(const struct queue *q, uint64_t id);
 bool queue_activate(struct queue *q, uint64_t id);
 bool queue_is_active(const struct queue *q, uint64_t id);
 
+/* Memory that it takes. */
+size_t queue_octets(const struct queue *q);
+
 #endif
