@@ -54,6 +54,9 @@ int64_t queue_due(const struct queue *q);
 /* How many are known, and how many are active. */
 size_t queue_count(const struct queue *q);
 size_t queue_active(const struct queue *q);
+/* Is it known at all?  Mark one active that is not due (an operator's command works on it). */
+bool queue_has(const struct queue *q, uint64_t id);
+bool queue_activate(struct queue *q, uint64_t id);
 bool queue_is_active(const struct queue *q, uint64_t id);
 
 #endif

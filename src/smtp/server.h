@@ -139,6 +139,9 @@ void smtp_server_eof(struct smtp_server *s);
 /* Octets to send; consume what was sent.  Send before waiting for more octets. */
 struct buf *smtp_server_output(struct smtp_server *s);
 
+/* Give back memory that an idle session does not need; for after the output was sent. */
+void smtp_server_trim(struct smtp_server *s);
+
 /* When the session times out, monotonic ms; at that time call smtp_server_timeout(): 421 4.4.2 and
  * CLOSE. */
 uint64_t smtp_server_deadline(const struct smtp_server *s);
