@@ -5,8 +5,9 @@
  * or CR . CR for it, and the octets behind became commands of a second, forged
  * message (SMTP smuggling, 2023).  A message with a bare LF or a bare CR is read to
  * its true end and refused there, because no two programs agree on its lines.
- * NUL is let through, as Postfix lets it: it is only an octet to us, moves no line
- * end, and old programs do send it.
+ * NUL is let through unless the operator says otherwise, as in Postfix: it is only an
+ * octet to us, moves no line end, and old programs do send it.  Some mail stores
+ * refuse it, which is what the option is for.
  *
  * Spans of BODY point into the caller's buffer and are as long as they can be: they
  * break only where a dot is taken out.
@@ -91,6 +92,8 @@ static void emit(struct smtp_server *s, const uint8_t *from, const uint8_t *to)
 	s->txn.octets += piece.n;
 	if (s->o.message_octets_max && s->txn.octets > s->o.message_octets_max)
 		fault(s, REPLY_MESSAGE_TOO_BIG);
+	else if (s->o.nul_refused && memchr(piece.p, 0, piece.n))
+		fault(s, REPLY_NUL_IN_DATA);
 	else if (s->txn.header != SMTP_HEADER_DONE)
 		header_scan(s, piece);
 	if (s->txn.fault >= 0)

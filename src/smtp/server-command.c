@@ -54,7 +54,7 @@ const struct smtp_command smtp_commands[] = {
 	{ "SAML",     NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "5321#F.6" },
 	{ "BDAT",     NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "3030#2" },
 	{ "STARTTLS", NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "3207#4" },
-	{ "AUTH",     NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "4954#4" },
+	{ "AUTH",     NULL,    TRANSACTION | IN(READY), 0,                 0,             REPLY_AUTH_NOT_ENABLED, { REPLY_HELO_FIRST, -1, -1 },                                  "4954#4" },
 };
 /* clang-format on */
 const size_t smtp_command_count = sizeof(smtp_commands) / sizeof(*smtp_commands);
@@ -387,10 +387,21 @@ static void on_vrfy(struct smtp_server *s, struct span args)
 		smtp_server_ask(s, SMTP_STEP_VRFY);
 }
 
+/* The verbs that the table has and this server takes. */
 static void on_help(struct smtp_server *s, struct span args)
 {
+	struct reply_args help = { 0 };
+	struct buf text;
+
 	(void)args;
-	smtp_server_say(s, REPLY_HELP, NULL);
+	buf_init(&text, 512);
+	buf_add_str(&text, "Commands:");
+	for (size_t i = 0; i < smtp_command_count; i++)
+		if (smtp_commands[i].run && !(smtp_commands[i].extension & ~s->o.extensions))
+			buf_addf(&text, " %s", smtp_commands[i].verb);
+	help.field[REPLY_FIELD_detail] = buf_span(&text);
+	smtp_server_say(s, REPLY_HELP, &help);
+	buf_done(&text);
 }
 
 /* What follows QUIT on the line is of no interest any more, as in Postfix. */

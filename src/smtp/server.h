@@ -51,7 +51,8 @@ struct smtp_server_options {
 	uint32_t hops_max;         /* Received header fields; above: 554 5.4.6; Postfix: 50 */
 	uint32_t timeout_ms;       /* idle time in a command; RFC 5321 4.5.3.2.7: 5 minutes */
 	bool helo_required;        /* 503 5.5.1 Error: send HELO/EHLO first */
-	struct span session;       /* id for the help address; outlives the session */
+	bool nul_refused;    /* a NUL in a message is a fault; default: let through, as Postfix */
+	struct span session; /* id for the help address; outlives the session */
 };
 
 /* Defaults for a server of this name. */
