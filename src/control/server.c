@@ -120,8 +120,10 @@ static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 
 	if (c->busy)
 		return 0;
-	if (!end && n < REQUEST_OCTETS_MAX)
+	if (!end && n < REQUEST_OCTETS_MAX) {
+		net_stream_resume(c->stream); /* half a line: give it again with the rest */
 		return 0;
+	}
 	c->busy = true;
 	c->request = end
 	    ? json_loadb((const char *)p, (size_t)(end - p), JSON_REJECT_DUPLICATES, NULL)

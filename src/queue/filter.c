@@ -100,7 +100,7 @@ static int wrong(const char **why_r, const char *is, struct span what)
 {
 	static _Thread_local char text[256];
 
-	snprintf(text, sizeof(text), "%s", (int)(what.n > 100 ? 100 : what.n),
+	snprintf(text, sizeof(text), "\"%.*s\" %s", (int)(what.n > 100 ? 100 : what.n),
 	    (const char *)what.p, is);
 	*why_r = text;
 	return -ERR_SYNTAX;
