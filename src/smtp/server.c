@@ -393,8 +393,8 @@ int smtp_server_abort(struct smtp_server *s, int reply, const struct reply_args 
 
 	if (s->closing)
 		return 0;
+	code = smtp_server_say(s, reply, args); /* args may point into the step */
 	step_drop(s);
-	code = smtp_server_say(s, reply, args);
 	smtp_server_close(s, reply);
 	return s->failed ? -ERR_NOMEM : code;
 }
