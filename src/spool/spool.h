@@ -31,6 +31,11 @@ struct spool_body;  /* a body on its way out: spool/body.c */
  * (disk full in mid-batch, stop at the n-th write).  spool_io_system is the real one.
  */
 struct spool_io {
+	int (*open)(const char *path, int flags, mode_t mode); /* files that are to be made */
+	int (*fallocate)(int fd, off_t octets);
+	int (*ftruncate)(int fd, off_t octets);
+	int (*rename)(const char *from, const char *to);
+	ssize_t (*pread)(int fd, void *to, size_t n, off_t at);
 	ssize_t (*pwritev)(int fd, const struct iovec *iov, int count, off_t at);
 	int (*fdatasync)(int fd);
 	int (*fsync)(int fd);
@@ -86,19 +91,15 @@ int spool_draft_write(
 uint64_t spool_draft_size(const struct spool_draft *d);
 void spool_draft_free(struct spool_draft **d); /* drops it; NULL is fine */
 
-/* One request to the writer.  The caller owns it and keeps it until `done` was called. */
+/*
+ * One request to the writer.  The caller owns it and keeps it until `done` was called, once,
+ * on the writer thread; err is 0 or negative.
+ */
 struct spool_op {
-	void (*done)(struct spool_op *op, int err); /* on the writer thread; err 0 or negative */
+	void (*done)(struct spool_op *op, int err);
 	void *arg;
 	struct spool_op *next; /* the spool's */
-	/* the spool's copy of the request */
-	int kind;
-	uint64_t id;
-	int64_t due_ms;
-	bool urgent;
-	uint8_t *record;
-	size_t record_octets;
-	struct spool_draft *draft;
+	int err;               /* the spool's */
 };
 
 /*
@@ -152,6 +153,8 @@ struct spool_stats {
 	uint64_t messages, segments, live_octets, disk_octets, reserve_octets;
 	uint64_t commits, batches, syncs, octets_written, evacuated, unlinked;
 	uint64_t damaged;       /* records skipped at recovery or found bad when read */
+	uint64_t torn;          /* ends of the log cut off at recovery: batches that a crash tore */
+	uint64_t max_id;        /* highest id in the log, dead or alive: for queue_id_floor() */
 	uint64_t index_octets;  /* memory of the index */
 	uint64_t memory_octets; /* bodies of drafts in memory */
 	int last_error;         /* of the writer; 0 when all is well */
@@ -165,7 +168,7 @@ int spool_room(struct spool *sp, uint64_t octets);
 /* ---- the operator's look, on a stopped spool or on a copy ---- */
 
 struct spool_check {
-	uint64_t segments, records, messages, live, damaged, orphans;
+	uint64_t segments, records, messages, live, damaged, torn, orphans;
 	uint64_t first_damage_offset;
 	char first_damage_file[64];
 };
@@ -174,5 +177,8 @@ struct spool_check {
  */
 int spool_check_dir(const char *dir, void (*line)(void *arg, const char *text), void *arg,
     struct spool_check *check_r);
+
+/* A line for each record, in the order of the log. */
+int spool_dump_dir(const char *dir, void (*line)(void *arg, const char *text), void *arg);
 
 #endif
