@@ -29,6 +29,7 @@ struct net_stream {
 	int interest; /* UV_READABLE | UV_WRITABLE, as told to libuv */
 	bool connecting;
 	bool paused; /* the owner left octets; nothing is read until it asks */
+	bool more;   /* it asked for more while it was given some */
 	bool eof;
 	bool closing; /* the owner is gone: send what waits, then close */
 	bool inside;  /* in a call of the owner's: do not free under it */
@@ -245,8 +246,10 @@ static void on_writable(struct net_stream *s)
 		tell_end(s, r);
 	} else if (r == 0 && s->ev->drained) {
 		s->inside = true;
+		s->more = false;
 		s->ev->drained(s->arg);
-		leave(s);
+		if (leave(s) && s->more)
+			net_stream_resume(s);
 	}
 }
 
