@@ -13,13 +13,6 @@
 
 static char dir[64];
 
-static int setup(void **state)
-{
-	(void)state;
-	dir_fresh(dir);
-	return 0;
-}
-
 static int teardown(void **state)
 {
 	(void)state;
@@ -90,6 +83,18 @@ static int bad_free_octets(const char *d, uint64_t *octets_r)
 
 static struct spool_io bad_io;
 
+static int setup(void **state)
+{
+	(void)state;
+	atomic_store(&space_left, INT64_MAX);
+	atomic_store(&write_errno, 0);
+	atomic_store(&sync_fails, 0);
+	atomic_store(&fallocate_errno, 0);
+	atomic_store(&free_now, UINT64_C(1) << 40);
+	dir_fresh(dir);
+	return 0;
+}
+
 static void bad_options(struct spool_options *o)
 {
 	bad_io = spool_io_system;
@@ -130,6 +135,7 @@ static void a_full_disk_in_mid_batch_refuses_what_is_not_durable_and_recovers(vo
 	(void)state;
 	assert_int_equal(put_message(sp, 1, 3000, 1), 0);
 	atomic_store(&space_left, 10000);
+	atomic_store(&free_now, 0);
 	for (int i = 0; i < N; i++) {
 		struct spool_draft *d;
 		uint8_t body[3000];
@@ -151,6 +157,7 @@ static void a_full_disk_in_mid_batch_refuses_what_is_not_durable_and_recovers(vo
 	assert_int_equal(put_message(sp, 50, 10, 1), -ERR_NOSPACE);
 	/* Room again: service comes back (here at once, by opening again; else within a second). */
 	atomic_store(&space_left, INT64_MAX);
+	atomic_store(&free_now, UINT64_C(1) << 40);
 	for (int turn = 0; turn < 2; turn++) {
 		look_again(&sp);
 		for (int i = 0; i < N; i++)
@@ -550,7 +557,8 @@ static void files_that_nothing_refers_to_are_removed_at_start(void **state)
 
 /* ---- a long life, against a plain list ---- */
 
-#define LIFE_IDS 3000
+#define LIFE_IDS   3000
+#define LIFE_STEPS 24000
 static void a_long_life_with_restarts_agrees_with_a_plain_list(void **state)
 {
 	static unsigned char alive[LIFE_IDS + 1], states[LIFE_IDS + 1];
@@ -561,7 +569,7 @@ static void a_long_life_with_restarts_agrees_with_a_plain_list(void **state)
 	(void)state;
 	memset(alive, 0, sizeof(alive));
 	memset(states, 0, sizeof(states));
-	for (int step = 0; step < 12000; step++) {
+	for (int step = 0; step < LIFE_STEPS; step++) {
 		uint64_t id;
 		char text[16];
 		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
@@ -582,8 +590,9 @@ static void a_long_life_with_restarts_agrees_with_a_plain_list(void **state)
 			spool_update(sp, id, span_str(text), step, false, NULL);
 			break;
 		default:
-			/* The old ones are more likely to stay. */
-			if (alive[id] && id % 11 != 0) {
+			/* Some stay for good, in some stretches only: segments are to die as a
+			 * whole too. */
+			if (alive[id] && (id % 11 != 0 || id / 100 % 3 != 0)) {
 				spool_finish(sp, id, NULL);
 				alive[id] = 0;
 			}
@@ -609,6 +618,45 @@ static void a_long_life_with_restarts_agrees_with_a_plain_list(void **state)
 	    (unsigned long long)evacuated, (unsigned long long)st.disk_octets,
 	    (unsigned long long)st.live_octets);
 	spool_close(&sp);
+}
+
+static void a_done_record_outlives_every_segment_but_that_of_its_message(void **state)
+{
+	struct spool_stats st;
+	struct spool *sp = open_bad();
+	uint64_t id;
+
+	(void)state;
+	/* The first segment stays nearly full, so nothing moves out of it. */
+	for (id = 1; id <= 14; id++)
+		assert_int_equal(put_message(sp, id, 4000, 1), 0);
+	/* A second one with DONE records for the first, and nothing else that lasts. */
+	assert_int_equal(put_message(sp, 15, 10000, 1), 0);
+	assert_int_equal(finish_message(sp, 2), 0);
+	assert_int_equal(finish_message(sp, 5), 0);
+	for (int turn = 0; turn < 4; turn++) {
+		for (uint64_t i = 0; i < 40; i++, id++)
+			assert_int_equal(put_message(sp, id + 10, 4000, 1), 0);
+		for (uint64_t i = id - 40; i < id; i++)
+			assert_int_equal(finish_message(sp, i + 10), 0);
+		if (turn == 1)
+			assert_int_equal(finish_message(sp, 15), 0);
+		if (turn == 2)
+			look_again(&sp);
+	}
+	look_again(&sp);
+	for (id = 1; id <= 14; id++)
+		assert_int_equal(
+		    check_message(sp, id, 4000, ""), id == 2 || id == 5 ? -ERR_NOTFOUND : 0);
+	spool_stats(sp, &st);
+	assert_int_equal(st.messages, 12);
+	assert_true(st.segments <= 3);
+	/* With the first segment the need for them ends. */
+	for (id = 1; id <= 14; id++)
+		if (id != 2 && id != 5)
+			assert_int_equal(finish_message(sp, id), 0);
+	spool_close(&sp);
+	assert_int_equal(count_files(dir, ".log", NULL), 0);
 }
 
 /* ---- many threads ---- */
@@ -744,6 +792,7 @@ int main(void)
 		T(a_body_that_imitates_records_makes_none),
 		T(files_that_nothing_refers_to_are_removed_at_start),
 		T(a_long_life_with_restarts_agrees_with_a_plain_list),
+		T(a_done_record_outlives_every_segment_but_that_of_its_message),
 		T(several_threads_commit_read_and_finish_at_once),
 		T(drafts_beyond_the_budget_go_to_files_and_leave_no_trace),
 		T(a_queued_message_takes_few_octets_of_memory),
