@@ -43,7 +43,7 @@ enum cat_acts {
 	CAT_ACTS_COUNT
 };
 
-/* "sender_admin"; and for people: "the administrator of the sending server". */
+/* "sender_admin"; and for people: "the administrator of the sending server".  Never NULL. */
 const char *cat_acts_name(enum cat_acts acts);
 const char *cat_acts_text(enum cat_acts acts);
 
@@ -54,29 +54,30 @@ enum cat_stage {
 #define X(name) CAT_STAGE_##name,
 	CAT_STAGES(X)
 #undef X
-	CAT_STAGE_COUNT
+	    CAT_STAGE_COUNT
 };
 
 /* One reply.  Pointers live as long as the snapshot. */
 struct cat_reply {
-	const char *id;             /* "rcpt_unknown"; constant REPLY_RCPT_UNKNOWN when it is ours */
-	uint16_t code;              /* 550; 0 when the field {code} holds it */
+	const char *id; /* "rcpt_unknown"; constant REPLY_RCPT_UNKNOWN when it is ours */
+	uint16_t code;  /* 550; 0 when the field {code} holds it */
 	struct enhanced_status enhanced; /* class 0: none, or the field {enhanced} holds it */
-	const char *text;           /* with {fields}, without code and enhanced status */
-	const char *policy_code;    /* "RCP-P1", or NULL */
-	uint16_t stages;            /* bits of enum cat_stage */
+	const char *text;                /* with {fields}, without code and enhanced status */
+	const char *policy_code;         /* "RCP-P1", or NULL */
+	uint16_t stages;                 /* bits of enum cat_stage */
 	const char *cause;
 	enum cat_acts acts;
 	enum cat_acts if_it_recurs; /* same as acts when the row says nothing */
 	const char *remedy;
-	uint32_t duration_min_s;    /* how long the condition lasts; 0: not known */
+	uint32_t duration_min_s; /* how long the condition lasts; 0: not known */
 	uint32_t duration_max_s;
-	uint16_t failure_code;      /* under which a sender files it; 0 for a 2xx or 3xx */
-	const char *const *rfc;     /* "5321#3.3", ends with NULL */
+	uint16_t failure_code;  /* under which a sender files it; 0 for a 2xx or 3xx */
+	const char *const *rfc; /* "5321#3.3", ends with NULL */
 	const char *since;
-	const char *const *postfix_lines; /* lines of Postfix's list that it covers, ends with NULL */
-	bool artefact;              /* only an accident of that list; we never send it */
-	const char *file;           /* where the row stands */
+	const char *const
+	    *postfix_lines; /* lines of Postfix's list that it covers, ends with NULL */
+	bool artefact;      /* only an accident of that list; we never send it */
+	const char *file;   /* where the row stands */
 	unsigned line;
 };
 
@@ -88,6 +89,8 @@ struct cat_failure {
 	const char *cause;
 	enum cat_acts acts;
 	const char *remedy;
+	const char *file;
+	unsigned line;
 };
 
 struct cat_enhanced {
@@ -96,8 +99,11 @@ struct cat_enhanced {
 	const char *cause;
 	enum cat_acts acts;
 	const char *remedy;
-	uint16_t failure_code_4, failure_code_5; /* for class 4 and class 5 */
+	uint16_t failure_code_4, failure_code_5; /* for class 4 and class 5; 0: a success only */
+	const char *const *reply_codes;          /* that the registry names with it; empty: any */
 	const char *const *rfc;
+	const char *file;
+	unsigned line;
 };
 
 struct cat_basic {
@@ -108,7 +114,29 @@ struct cat_basic {
 	const char *remedy;
 	uint16_t failure_code;
 	const char *const *rfc;
+	const char *file;
+	unsigned line;
 };
+
+/* What one digit of a code says by itself, for codes that have no row (RFC 5321 4.2.1, RFC 3463 3).
+ */
+enum cat_digit_of { CAT_DIGIT_OF_BASIC, CAT_DIGIT_OF_ENHANCED };
+
+struct cat_digit {
+	enum cat_digit_of of;
+	uint8_t place;  /* basic: 1 to 3; enhanced: 1 class, 2 subject */
+	uint16_t digit; /* CAT_DIGIT_ANY: whatever it is */
+	const char *name;
+	const char *cause;
+	enum cat_acts acts;
+	const char *remedy;
+	uint16_t
+	    failure_code; /* what it is filed under when nothing else is known; 0: no failure */
+	const char *file;
+	unsigned line;
+};
+
+#define CAT_DIGIT_ANY UINT16_MAX
 
 struct cat_policy {
 	const char *code; /* "POL-T1" */
@@ -122,6 +150,8 @@ struct cat_policy {
 	const char *remedy;
 	uint32_t duration_min_s, duration_max_s;
 	uint16_t failure_code;
+	const char *file;
+	unsigned line;
 };
 
 /* Values of the fields of a text; index by enum reply_field.  Spans are borrowed for the call. */
@@ -165,18 +195,38 @@ size_t catalogue_reply_count(const struct catalogue *cat);
 const struct cat_reply *catalogue_reply(const struct catalogue *cat, int reply);
 int catalogue_reply_by_id(const struct catalogue *cat, struct span id);
 const struct cat_failure *catalogue_failure(const struct catalogue *cat, uint16_t code);
-const struct cat_enhanced *catalogue_enhanced(const struct catalogue *cat, uint16_t subject,
-    uint16_t detail);
+const struct cat_enhanced *catalogue_enhanced(
+    const struct catalogue *cat, uint16_t subject, uint16_t detail);
 const struct cat_basic *catalogue_basic(const struct catalogue *cat, uint16_t code);
 const struct cat_policy *catalogue_policy(const struct catalogue *cat, struct span code);
 
+/* The reply that says no more than this policy code (id "policy_pol_t1"), either case; or -1. */
+int catalogue_reply_by_policy(const struct catalogue *cat, struct span code);
+
+/* What a digit says: the row for that digit, else the one for any, else NULL. */
+const struct cat_digit *catalogue_digit(
+    const struct catalogue *cat, enum cat_digit_of of, uint8_t place, uint16_t digit);
+
+/* Name and meaning of a field ("recipient"), and a field by its name or -1. */
+const char *reply_field_name(enum reply_field field);
+const char *reply_field_what(enum reply_field field);
+int reply_field_by_name(struct span name);
+
+/* "rcpt". */
+const char *cat_stage_name(enum cat_stage stage);
+
 /*
- * Render a reply as it goes over the wire: every line "550 5.1.1 text CRLF" (RFC 5321 4.2, RFC 2034),
- * at most 512 octets each, fields made printable (controls and octets above 126 become '?', which
- * is Postfix's way) and cut where the line would be too long: first {command} and {detail}, then
- * others; code and enhanced status are never cut.
+ * Render a reply as it goes over the wire: every line "550 5.1.1 text CRLF" (RFC 5321 4.2, RFC
+ * 2034), at most 512 octets each, fields made printable (controls and octets above 126 become '?',
+ * which is Postfix's way) and cut where the line would be too long: first {command} and {detail},
+ * then others; code and enhanced status are never cut.  A row whose code is a field takes the
+ * fields {code} and {enhanced}; a code that is none there becomes 451 4.3.5, because a table of
+ * ours is wrong then, and an enhanced status of another class gets the class of the code.
  *
- * Returns the reply code, or -ERR_NOMEM when `out` is at its maximum.
+ * In style postern the policy code follows the enhanced status, and "; see HELP/CODE?id=SESSION"
+ * the text where there is room.  format NULL is Postfix's style, args NULL has every field empty.
+ *
+ * Returns the reply code, -ERR_NOMEM when `out` is at its maximum, -ERR_INVAL for no such reply.
  */
 int catalogue_render(const struct catalogue *cat, int reply, const struct reply_format *format,
     const struct reply_args *args, struct buf *out);

@@ -237,6 +237,26 @@ bool queue_take(struct queue *q, int64_t now_ms, uint64_t *id_r)
 	return true;
 }
 
+bool queue_has(const struct queue *q, uint64_t id)
+{
+	return place_find(q, id) != NONE;
+}
+
+bool queue_activate(struct queue *q, uint64_t id)
+{
+	uint32_t at = place_find(q, id);
+
+	if (at == NONE || q->items[at].due_ms == ACTIVE)
+		return false;
+	if (at < q->heap) {
+		heap_leave(q, at);
+		at = (uint32_t)q->heap;
+	}
+	q->items[at].due_ms = ACTIVE;
+	q->active++;
+	return true;
+}
+
 int64_t queue_due(const struct queue *q)
 {
 	return q->heap > 0 ? q->items[0].due_ms : INT64_MAX;

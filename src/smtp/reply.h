@@ -34,6 +34,9 @@ void smtp_reply_parser_init(struct smtp_reply_parser *p);
 void smtp_reply_parser_reset(struct smtp_reply_parser *p);
 void smtp_reply_parser_done(struct smtp_reply_parser *p);
 
+/* Has a reply begun that is not whole yet? */
+bool smtp_reply_pending(const struct smtp_reply_parser *p);
+
 /*
  * Give octets; takes at most one reply.  A bare LF ends a line too: we judge what comes, not how.
  * An enhanced status code counts only when its class fits the reply code (RFC 2034).

@@ -51,7 +51,8 @@ struct smtp_server_options {
 	uint32_t hops_max;         /* Received header fields; above: 554 5.4.6; Postfix: 50 */
 	uint32_t timeout_ms;       /* idle time in a command; RFC 5321 4.5.3.2.7: 5 minutes */
 	bool helo_required;        /* 503 5.5.1 Error: send HELO/EHLO first */
-	struct span session;       /* id for the help address; outlives the session */
+	bool nul_refused;    /* a NUL in a message is a fault; default: let through, as Postfix */
+	struct span session; /* id for the help address; outlives the session */
 };
 
 /* Defaults for a server of this name. */
@@ -138,6 +139,9 @@ void smtp_server_eof(struct smtp_server *s);
 
 /* Octets to send; consume what was sent.  Send before waiting for more octets. */
 struct buf *smtp_server_output(struct smtp_server *s);
+
+/* Give back memory that an idle session does not need; for after the output was sent. */
+void smtp_server_trim(struct smtp_server *s);
 
 /* When the session times out, monotonic ms; at that time call smtp_server_timeout(): 421 4.4.2 and
  * CLOSE. */

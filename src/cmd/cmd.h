@@ -1,0 +1,22 @@
+/*
+ * cmd/cmd.h - the subcommands of `postern`: arguments only, the work is done below.
+ *
+ * Each takes its own name as argv[0] and returns the exit code: 0 yes, 1 no or failed, 2 usage.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_CMD_CMD_H
+#define POSTERN_CMD_CMD_H
+
+#define CMD_USAGE 2
+
+/* What a code or a reply means.  0 known, 1 not known, 2 usage. */
+int cmd_explain(int argc, char **argv);
+
+/* Run the server in the foreground.  1: it could not start. */
+int cmd_serve(int argc, char **argv);
+
+/* Is a configuration good?  0 yes, 1 no: every error on standard error. */
+int cmd_check_config(int argc, char **argv);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * cmd/main.c - the program: which subcommand?
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *line;
+} commands[] = {
+	{ "serve", cmd_serve, "run the server in the foreground" },
+	{ "check-config", cmd_check_config, "is a configuration good? every error, with file, line and key" },
+	{ "explain", cmd_explain, "what a code or a reply means, and what to do" },
+};
+
+static int usage(FILE *to)
+{
+	fprintf(to, "usage: postern COMMAND [ARGUMENTS]\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].line);
+	return CMD_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return usage(stderr);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+		usage(stdout);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "postern: no command \"%s\"\n", argv[1]);
+	return usage(stderr);
+}

@@ -1,0 +1,136 @@
+/*
+ * config/config.h - the configuration: one YAML file, read once, then immutable and counted.
+ *
+ * Every key is a row of config/schema.def, from which the loader, the manual and
+ * `postern check-config` are made.  All errors of a file are reported, each with
+ * file, line and key.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_CONFIG_CONFIG_H
+#define POSTERN_CONFIG_CONFIG_H
+
+#include "base/arena.h"
+#include "base/ip.h"
+#include "base/map.h"
+#include "catalogue/catalogue.h"
+
+struct yaml_errors;
+
+enum config_service { CONFIG_SERVICE_MX, CONFIG_SERVICE_SUBMISSION };
+
+struct config_listen {
+	struct ip ip;
+	uint16_t port; /* 0: the kernel gives one (tests) */
+	enum config_service service;
+	const char *place; /* "FILE:LINE", for a message when it cannot be bound */
+};
+
+/* Where mail for a domain goes.  `host` NULL: by MX. */
+struct config_route {
+	struct span domain; /* "example.org"; ".example.org": its subdomains; "*": all others */
+	const char *host;   /* a name or an address */
+	uint16_t port;
+	bool mx;  /* look up MX records of host (written without brackets, as in Postfix) */
+	bool lab; /* the built-in simulator */
+};
+
+struct config {
+	struct arena arena; /* owns everything below */
+	const char *file;
+
+	const char *hostname;
+	const char *run_directory;
+	unsigned workers;
+	enum reply_style reply_style;
+	const char *help_url;
+	const char *catalogue_directory;   /* NULL: none */
+	const struct catalogue *catalogue; /* one reference */
+
+	struct config_listen *listens;
+	size_t listen_count;
+
+	struct ip_net *mynetworks;
+	size_t mynetwork_count;
+	struct map local_domains; /* name -> itself */
+	struct map relay_domains;
+	struct map recipients; /* address -> itself; empty map and any_recipient: all are known */
+	bool any_recipient;
+	const char *maildir_directory;       /* {domain}/{user} below it */
+	const char *postmaster;              /* where <postmaster> goes */
+	const char **recipient_restrictions; /* NULL at the end */
+	const char *
+	    *recipient_restriction_places; /* "FILE:LINE" of each; policy/ knows the names */
+
+	/* limits of a session */
+	uint64_t message_octets_max;
+	uint32_t rcpt_max, line_octets_max, error_soft_limit, error_hard_limit, junk_limit,
+	    hops_max;
+	uint32_t command_timeout_ms;
+	uint32_t sessions_max;            /* of the whole server: 421 4.3.2 */
+	uint32_t sessions_per_client_max; /* 421 4.7.0 */
+	bool helo_required;
+
+	/* spool */
+	const char *spool_directory;
+	uint32_t segment_octets, spill_octets;
+	uint64_t spool_memory_octets, queue_minfree, spool_reserve_octets;
+
+	/* delivery */
+	struct config_route *routes;
+	size_t route_count;
+	int64_t retry_first_ms, retry_max_ms, queue_lifetime_ms;
+	unsigned retry_jitter_pct;
+	uint32_t connections_max, site_connections_max;
+	uint32_t connect_timeout_ms, helo_timeout_ms, mail_timeout_ms, rcpt_timeout_ms,
+	    data_timeout_ms, block_timeout_ms, end_timeout_ms, quit_timeout_ms;
+	bool prefer_ipv6;
+	uint64_t dsn_return_octets_max; /* a larger original is returned as headers only */
+
+	/* DNS */
+	const char *
+	    *dns_servers; /* "ADDRESS" or "ADDRESS@PORT"; NULL at the end; none: /etc/resolv.conf */
+	const char **dns_stubs; /* "ZONE ADDRESS@PORT": ask this authoritative server */
+	uint32_t dns_timeout_ms;
+
+	/* record */
+	const char *events_log; /* path, "-", or NULL */
+	const char *history_directory;
+	int64_t history_keep_ms;
+
+	/* lab */
+	bool lab;
+	const char *lab_domain;
+
+	bool test_ack_before_commit; /* not from the file: `serve --test-ack-before-commit` in test
+					builds */
+};
+
+/*
+ * Read a file.
+ * Returns 0 with a reference in *cfg_r, -ERR_CONFIG (see errors), -ERR_NOTFOUND, -ERR_NOMEM.
+ */
+int config_load(const char *file, struct yaml_errors *errors, struct config **cfg_r);
+
+struct config *config_ref(struct config *cfg);
+void config_unref(struct config **cfg);
+
+/* Rows of the schema, for the manual: key, type, default, text.  NULL key at the end. */
+struct config_row {
+	const char *key, *type, *standard, *text;
+};
+const struct config_row *config_rows(void);
+
+/* "local", "relay", or NULL: not ours.  The empty domain is local. */
+const char *config_domain_class(const struct config *cfg, struct span domain);
+
+/* Is the address of a local domain known?  postmaster always is (RFC 5321 4.5.1). */
+bool config_recipient_listed(const struct config *cfg, struct span address);
+
+/* The network of mynetworks that has the address; NULL: none. */
+const struct ip_net *config_in_mynetworks(const struct config *cfg, const struct ip *ip);
+
+/* The route of a domain, or NULL (by MX). */
+const struct config_route *config_route(const struct config *cfg, struct span domain);
+
+#endif

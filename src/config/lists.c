@@ -1,0 +1,263 @@
+/*
+ * config/lists.c - listeners, networks, domains, recipients, routes, restrictions.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/err.h"
+#include "config/config-private.h"
+
+bool config_domain_like(struct span s)
+{
+	if (s.n == 0 || s.n > 255 || s.p[0] == '.' || s.p[s.n - 1] == '.')
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (!ascii_is_alpha(s.p[i]) && !ascii_is_digit(s.p[i]) && !memchr("-._", s.p[i], 4))
+			return false;
+	return true;
+}
+
+static struct span copy(struct config *cfg, const char *s)
+{
+	return arena_span(&cfg->arena, span_str(s));
+}
+
+static void *array(struct config *cfg, const struct yaml_node *list, size_t extra, size_t size)
+{
+	return arena_zalloc(&cfg->arena, ((list ? list->count : 0) + extra) * size);
+}
+
+static void read_listen(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+{
+	static const char *const keys[] = { "address", "service", NULL };
+	static const char *const services[] = { "mx", "submission", NULL };
+	const struct yaml_node *list = yaml_need(e, root, "listen");
+
+	if (!yaml_is_sequence(e, list) ||
+	    !(cfg->listens = array(cfg, list, 1, sizeof(*cfg->listens))))
+		return;
+	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
+		struct config_listen *l = &cfg->listens[cfg->listen_count];
+		const struct yaml_node *address;
+		const char *text = NULL;
+		struct span s, port;
+		ptrdiff_t colon;
+		uint64_t number;
+		unsigned service = 0;
+		if (!yaml_is_mapping(e, n) || yaml_check_keys(e, n, keys) < 0)
+			continue;
+		address = yaml_need(e, n, "address");
+		if (yaml_enum(e, yaml_get(n, "service"), services, &service) < 0 ||
+		    yaml_string(e, address, &text) < 0 || !text)
+			continue;
+		s = span_str(text);
+		colon = span_rfind(s, ':');
+		port = colon < 0 ? span_of(s.p, 0) : span_skip(s, (size_t)colon + 1);
+		s.n = colon < 0 ? s.n : (size_t)colon;
+		if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
+			s = span_of(s.p + 1, s.n - 2);
+		if (colon < 0 || ip_parse(s, &l->ip) < 0 || span_u64(port, 65535, &number) < 0) {
+			yaml_error(e, address, "\"%s\" is not IP:PORT", text);
+			continue;
+		}
+		l->port = (uint16_t)number;
+		l->service = (enum config_service)service;
+		l->place = arena_printf(&cfg->arena, "%s:%u", address->file, address->line);
+		cfg->listen_count++;
+	}
+}
+
+static void read_networks(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+{
+	const struct yaml_node *list = yaml_get(root, "mynetworks");
+
+	cfg->mynetworks = array(cfg, list, 2, sizeof(*cfg->mynetworks));
+	if (!cfg->mynetworks)
+		return;
+	if (!list) {
+		(void)ip_net_parse(
+		    SPAN_LIT("127.0.0.0/8"), &cfg->mynetworks[cfg->mynetwork_count++]);
+		(void)ip_net_parse(SPAN_LIT("::1/128"), &cfg->mynetworks[cfg->mynetwork_count++]);
+		return;
+	}
+	if (!yaml_is_sequence(e, list))
+		return;
+	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
+		const char *text = NULL;
+		int r;
+		if (yaml_string(e, n, &text) < 0 || !text)
+			continue;
+		r = ip_net_parse(span_str(text), &cfg->mynetworks[cfg->mynetwork_count]);
+		if (r == -ERR_INVAL)
+			yaml_error(e, n, "\"%s\" has bits behind its prefix", text);
+		else if (r < 0)
+			yaml_error(e, n, "\"%s\" is not a network", text);
+		else
+			cfg->mynetwork_count++;
+	}
+}
+
+static void read_names(struct yaml_errors *e, const struct yaml_node *list, struct config *cfg,
+    struct map *to, bool addresses)
+{
+	if (!yaml_is_sequence(e, list))
+		return;
+	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
+		const char *text = NULL;
+		struct span s, domain;
+		ptrdiff_t at;
+		if (yaml_string(e, n, &text) < 0 || !text)
+			continue;
+		s = copy(cfg, text);
+		at = span_rfind(s, '@');
+		domain = addresses && at > 0 ? span_skip(s, (size_t)at + 1) : s;
+		if (!s.p || (addresses && at <= 0) || !config_domain_like(domain))
+			yaml_error(
+			    e, n, "\"%s\" is not %s", text, addresses ? "an address" : "a domain");
+		else if (map_get(to, s))
+			yaml_error(e, n, "\"%s\" is named twice", text);
+		else if (map_put(to, s, (char *)(uintptr_t)s.p) < 0)
+			yaml_error(e, n, "out of memory");
+	}
+}
+
+static void read_local(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+{
+	const struct yaml_node *local = yaml_get(root, "local");
+	const struct yaml_node *rcpts = yaml_get(local, "recipients");
+
+	read_names(e, yaml_get(local, "domains"), cfg, &cfg->local_domains, false);
+	read_names(e, yaml_get(root, "relay_domains"), cfg, &cfg->relay_domains, false);
+	if (!rcpts || (rcpts->kind == YAML_KIND_SCALAR && span_eq(rcpts->text, SPAN_LIT("any"))))
+		cfg->any_recipient = true;
+	else
+		read_names(e, rcpts, cfg, &cfg->recipients, true);
+	for (const struct yaml_node *n = yaml_first(yaml_get(local, "domains")); n; n = n->next)
+		if (map_get(&cfg->relay_domains, n->text))
+			yaml_error(e, n, "\"%.*s\" is in relay_domains too", SPAN_FMT(n->text));
+	if (cfg->postmaster && !strchr(cfg->postmaster, '@')) {
+		const struct yaml_node *first = yaml_first(yaml_get(local, "domains"));
+		cfg->postmaster = arena_printf(&cfg->arena, "%s@%s", cfg->postmaster,
+		    first && first->text.n ? (const char *)first->text.p : cfg->hostname);
+	}
+}
+
+/* "HOST:PORT", "[ADDRESS]:PORT", "lab", "mx:NAME". */
+static bool read_target(struct yaml_errors *e, const struct yaml_node *n, struct config *cfg,
+    struct config_route *route)
+{
+	const char *text = NULL;
+
+	if (yaml_string(e, n, &text) < 0 || !text)
+		return false;
+	if (strcmp(text, "lab") == 0) {
+		route->lab = true;
+		return true;
+	}
+	if (strncmp(text, "mx:", 3) == 0) {
+		route->mx = true;
+		route->port = 25;
+		route->host = arena_str(&cfg->arena, span_str(text + 3));
+		if (config_domain_like(span_str(text + 3)))
+			return true;
+		yaml_error(e, n, "\"%s\" is not a domain", text + 3);
+		return false;
+	}
+	return yaml_host_port(e, n, &cfg->arena, 25, &route->host, &route->port) == 0;
+}
+
+static void read_routes(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+{
+	static const char *const keys[] = { "domain", "to", NULL };
+	const struct yaml_node *list = yaml_get(root, "routes");
+	const struct yaml_node *relay = yaml_get(root, "relay_host");
+
+	cfg->routes = array(cfg, list, 1, sizeof(*cfg->routes));
+	if (!cfg->routes || (list && !yaml_is_sequence(e, list) && list->kind != YAML_KIND_SCALAR))
+		return;
+	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
+		struct config_route *route = &cfg->routes[cfg->route_count];
+		const struct yaml_node *domain;
+		const char *text = NULL;
+		struct span bare;
+		if (!yaml_is_mapping(e, n) || yaml_check_keys(e, n, keys) < 0)
+			continue;
+		domain = yaml_need(e, n, "domain");
+		if (yaml_string(e, domain, &text) < 0 || !text ||
+		    !read_target(e, yaml_need(e, n, "to"), cfg, route))
+			continue;
+		bare = span_skip(span_str(text), text[0] == '.');
+		if (strcmp(text, "*") != 0 && !config_domain_like(bare)) {
+			yaml_error(e, domain, "\"%s\" is not a domain", text);
+			continue;
+		}
+		route->domain = copy(cfg, text);
+		cfg->route_count++;
+	}
+	if (!yaml_is_empty(relay) && read_target(e, relay, cfg, &cfg->routes[cfg->route_count]))
+		cfg->routes[cfg->route_count++].domain = SPAN_LIT("*");
+}
+
+static void read_restrictions(
+    struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+{
+	static const char *const standard[] = { "permit_mynetworks", "permit_sasl_authenticated",
+		"reject_unauth_destination" };
+	const struct yaml_node *list = yaml_get(yaml_get(root, "restrictions"), "recipient");
+	size_t count = 0;
+
+	cfg->recipient_restrictions = array(cfg, list, 5, sizeof(char *));
+	cfg->recipient_restriction_places = array(cfg, list, 5, sizeof(char *));
+	if (!cfg->recipient_restrictions || !cfg->recipient_restriction_places)
+		return;
+	if (!list) {
+		for (; count < 3; count++)
+			cfg->recipient_restrictions[count] = standard[count];
+	} else if (yaml_is_sequence(e, list)) {
+		bool safe = false;
+		for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
+			const char *text = NULL;
+			if (yaml_string(e, n, &text) < 0 || !text)
+				continue;
+			safe = safe || strcmp(text, "reject_unauth_destination") == 0 ||
+			    strcmp(text, "reject") == 0 || strcmp(text, "defer") == 0;
+			cfg->recipient_restriction_places[count] =
+			    arena_printf(&cfg->arena, "%s:%u: %s", n->file, n->line, n->path);
+			cfg->recipient_restrictions[count++] =
+			    arena_str(&cfg->arena, span_str(text));
+		}
+		/* Postfix refuses to run such a list too. */
+		if (!safe)
+			yaml_error(e, list,
+			    "names neither reject_unauth_destination nor reject nor defer: an open "
+			    "relay");
+	}
+}
+
+static const char **read_strings(
+    struct yaml_errors *e, const struct yaml_node *list, struct config *cfg)
+{
+	const char **to = array(cfg, list, 1, sizeof(char *));
+	size_t count = 0;
+
+	if (!to || !yaml_is_sequence(e, list))
+		return to;
+	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
+		const char *text = NULL;
+		if (yaml_string(e, n, &text) == 0 && text)
+			to[count++] = arena_str(&cfg->arena, span_str(text));
+	}
+	return to;
+}
+
+void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+{
+	const struct yaml_node *dns = yaml_get(root, "dns");
+
+	read_listen(e, root, cfg);
+	read_networks(e, root, cfg);
+	read_local(e, root, cfg);
+	read_routes(e, root, cfg);
+	read_restrictions(e, root, cfg);
+	cfg->dns_servers = read_strings(e, yaml_get(dns, "servers"), cfg);
+	cfg->dns_stubs = read_strings(e, yaml_get(dns, "stubs"), cfg);
+}

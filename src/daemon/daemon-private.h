@@ -1,0 +1,72 @@
+/*
+ * daemon/daemon-private.h - a worker thread and what all of them share.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_DAEMON_DAEMON_PRIVATE_H
+#define POSTERN_DAEMON_DAEMON_PRIVATE_H
+
+#include "control/control.h"
+#include "daemon/daemon.h"
+#include "deliver/deliver.h"
+#include "history/history.h"
+#include "lab/lab.h"
+#include "server/server.h"
+
+#include <pthread.h>
+
+struct worker {
+	struct daemon *daemon;
+	unsigned number;
+	struct net_loop *loop;
+	struct server_worker *server;
+	struct deliver_agent *agent;
+	struct dns_resolver *resolver;
+	struct lab *lab;
+	pthread_t thread;
+	bool running;
+	struct net_task stop_task;
+};
+
+struct daemon {
+	struct config *cfg;
+	struct spool *spool;
+	struct event_sink *events;
+	struct event_file *log;
+	struct event_file *words;
+	struct history *history;
+	struct server_shared shared;
+	struct net_pool *mailbox_pool;
+	struct worker *workers;
+	unsigned worker_count;
+	struct net_loop *loop; /* of the main thread: signals and control */
+	struct control_server *control;
+	struct net_timer *stop_timer;
+	uint16_t lab_port;
+	int lab_fd; /* handed to the simulator */
+	int64_t started_ms;
+	bool stopping;
+	unsigned workers_stopped;
+	pthread_mutex_t lock;
+	struct net_task stopped_task;
+	void (*say)(const char *text);
+};
+
+/* worker.c */
+int worker_init(struct daemon *d, struct worker *w);
+int worker_run(struct worker *w);   /* start its thread */
+void worker_stop(struct worker *w); /* any thread */
+void worker_done(struct worker *w); /* joins */
+/* Which worker has a message found in the spool at start. */
+struct worker *worker_of(struct daemon *d, uint64_t id);
+
+/* listen.c */
+int daemon_listen(struct daemon *d, const char **why_r);
+
+/* commands.c: the control socket's commands */
+void daemon_control(void *arg, struct control_call *call);
+
+void daemon_stop(struct daemon *d);           /* main thread */
+void daemon_worker_stopped(struct daemon *d); /* any thread */
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * daemon/daemon.h - the running server: spool, events, workers, listeners, control.
+ *
+ * The order of a start: configuration, spool (its lock makes us the only one), events,
+ * workers with their queues filled from the spool, listeners, control socket.  The order
+ * of a stop is the reverse: no new clients, sessions end, deliveries end, spool closed.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_DAEMON_DAEMON_H
+#define POSTERN_DAEMON_DAEMON_H
+
+#include "config/config.h"
+
+struct daemon; /* opaque: daemon/daemon.c */
+
+struct daemon_options {
+	struct config *cfg;            /* the daemon refs it */
+	bool words;                    /* events in plain words on standard output */
+	void (*say)(const char *text); /* what a person at the terminal should read; NULL: nobody */
+};
+
+/*
+ * Start everything; returns when mail is taken.
+ * 0 or a negative error, with a sentence in *why_r (static or until the next call).
+ */
+int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char **why_r);
+
+/* Run until SIGTERM or SIGINT (or the control command `stop`), then stop cleanly. */
+void daemon_run(struct daemon *d);
+
+void daemon_free(struct daemon **d);
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * deliver/deliver-private.h - messages in work, groups of recipients, sites.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_DELIVER_DELIVER_PRIVATE_H
+#define POSTERN_DELIVER_DELIVER_PRIVATE_H
+
+#include "classify/classify.h"
+#include "deliver/deliver.h"
+#include "envelope/envelope.h"
+#include "smtp/client.h"
+
+/* Envelope, state, and what is said of an attempt; a thousand recipients with their last replies.
+ */
+#define WORK_OCTETS_MAX (16u << 20)
+/* Addresses of one site that one attempt tries, most preferred first. */
+#define TARGETS_MAX 8
+
+enum route_kind { ROUTE_MAILDIR, ROUTE_HOST, ROUTE_MX };
+
+/* Where a recipient's domain goes. */
+struct route {
+	enum route_kind kind;
+	struct span
+	    site; /* key for limits: "mx:example.org", "host:mail.example.org:25", "maildir" */
+	const char
+	    *host; /* HOST: name or address; MX: the domain; NUL-terminated, arena of the work */
+	uint16_t port;
+	const char *mailbox; /* MAILDIR: the address that it becomes (postmaster) */
+};
+
+/* One address to try. */
+struct target {
+	char host[DNS_NAME_MAX];
+	struct ip ip;
+	uint16_t port;
+};
+
+struct work;
+
+/* Recipients of one message that go the same way. */
+struct group {
+	struct work *work;
+	struct route route;
+	size_t *rcpts; /* indices into the envelope */
+	size_t count;
+	struct group *next;         /* of the work */
+	struct group *next_waiting; /* at the site */
+	struct site *site;
+	struct lookup *lookup; /* under way */
+	struct target targets[TARGETS_MAX];
+	size_t target_count, target_at;
+};
+
+/* A message in work. */
+struct work {
+	struct deliver_agent *agent;
+	struct work *next, *prev;
+	uint64_t id;
+	struct arena arena;
+	struct buf record, state;
+	struct envelope env;
+	struct group *groups;
+	size_t open_groups;
+	bool *judged;     /* by recipient: has an outcome of this round */
+	bool *failed_now; /* by recipient: given up in this round, a DSN may be due */
+	bool *expired;    /* by recipient: because its life time is over */
+	bool put_off;     /* a site was busy: try again soon, no attempt was made */
+	/* end of the work */
+	struct spool_op op;
+	struct net_task op_task;
+	int op_err;
+	uint64_t dsn_id;
+	void (*command_done)(void *arg, int err);
+	void *command_arg;
+};
+
+/* Connections to a site, and groups that wait for one. */
+struct site {
+	struct span key; /* owned */
+	uint32_t connections;
+	uint32_t waiting_count;
+	struct group *waiting, **waiting_last;
+};
+
+struct deliver_agent {
+	struct deliver_deps deps;
+	struct config *cfg;
+	struct queue *queue;
+	struct net_timer *due;
+	struct map sites;
+	struct work *works;
+	size_t work_count;
+	uint32_t connections;
+	struct deliver_stats stats;
+	bool stopping;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+};
+
+/* agent.c */
+void agent_arm(struct deliver_agent *a);
+void agent_work_over(struct deliver_agent *a); /* one less: take more, or stop */
+
+/* work.c */
+int work_start(struct deliver_agent *a, uint64_t id);
+int work_load(struct deliver_agent *a, uint64_t id, struct work **w_r);
+void work_free(struct work *w);
+void group_done(struct group *g); /* every recipient of the group was judged */
+void work_settle(struct work *w); /* DSN first, then the new state */
+
+/* route.c */
+int route_find(struct work *w, struct span address, struct route *route_r);
+
+/* lookup.c: fills g->targets; then group_targets_ready() or group_trouble() */
+void lookup_start(struct group *g);
+void lookup_cancel(struct group *g);
+
+/* site.c */
+void site_enter(struct group *g);           /* begin now, or wait for a slot */
+struct group *site_next(struct site *site); /* a waiting group for a free connection, or NULL */
+void site_leave(struct deliver_agent *a, struct site *site); /* a connection is gone */
+void site_drop_waiting(struct work *w); /* stop: its waiting groups go back to the queue */
+void group_targets_ready(struct group *g);
+
+/* smtp.c */
+void smtp_delivery_start(struct group *g);
+
+/* maildir.c */
+void maildir_start(struct group *g);
+
+/* outcome.c: judge one recipient; emits its event */
+struct judged {
+	enum classify_trouble trouble;
+	enum cat_stage stage;
+	const struct smtp_reply *reply; /* CLASSIFY_REPLY */
+	const char *text;               /* our own words otherwise */
+	struct span host, address;
+	bool delivered;
+};
+void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j);
+/* All recipients of the group that have no outcome yet. */
+void group_trouble(
+    struct group *g, enum classify_trouble trouble, enum cat_stage stage, const char *text);
+
+/* bounce.c: the DSN of what has failed and was not told yet; 0 when one is under way, 1 when none
+ * is needed, negative when it could not be made (try again later). */
+int bounce_start(struct work *w);
+void bounce_emit(struct work *w); /* the DSN is durable: say so */
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * deliver/site.c - how many connections a site has, and who waits for one.
+ *
+ * A connection that ends well takes the next waiting group of its site; so under
+ * load connections are kept, and alone nothing waits.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/err.h"
+#include "deliver/deliver-private.h"
+
+#include <stdlib.h>
+
+/* So many groups wait at a site before further messages are put off: they must not fill all the
+ * places of messages in work and keep other sites waiting. */
+#define SITE_WAITING_MAX 50
+
+static struct site *site_get(struct deliver_agent *a, struct span key)
+{
+	struct site *s = map_get(&a->sites, key);
+	uint8_t *copy;
+
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s));
+	copy = malloc(key.n + 1);
+	if (s && copy) {
+		memcpy(copy, key.p, key.n);
+		s->key = span_of(copy, key.n);
+		s->waiting_last = &s->waiting;
+		if (map_put(&a->sites, s->key, s) == 0)
+			return s;
+	}
+	free(copy);
+	free(s);
+	return NULL;
+}
+
+static void site_drop(struct deliver_agent *a, struct site *s)
+{
+	if (s->connections || s->waiting)
+		return;
+	(void)map_del(&a->sites, s->key);
+	free((void *)(uintptr_t)s->key.p);
+	free(s);
+}
+
+static void put_off(struct group *g)
+{
+	g->work->put_off = true;
+	group_done(g);
+}
+
+void site_enter(struct group *g)
+{
+	struct deliver_agent *a = g->work->agent;
+	struct site *s = site_get(a, g->route.site);
+
+	if (!s || (s->waiting_count >= SITE_WAITING_MAX)) {
+		put_off(g);
+		return;
+	}
+	g->site = s;
+	if (s->connections >= a->cfg->site_connections_max ||
+	    a->connections >= a->cfg->connections_max) {
+		if (s->connections == 0) {
+			put_off(g); /* no connection here will end and wake it */
+			return;
+		}
+		*s->waiting_last = g;
+		s->waiting_last = &g->next_waiting;
+		s->waiting_count++;
+		return;
+	}
+	s->connections++;
+	a->connections++;
+	smtp_delivery_start(g);
+}
+
+void group_targets_ready(struct group *g)
+{
+	site_enter(g);
+}
+
+struct group *site_next(struct site *s)
+{
+	struct group *g = s->waiting;
+
+	if (!g)
+		return NULL;
+	s->waiting = g->next_waiting;
+	if (!s->waiting)
+		s->waiting_last = &s->waiting;
+	s->waiting_count--;
+	g->next_waiting = NULL;
+	return g;
+}
+
+void site_leave(struct deliver_agent *a, struct site *s)
+{
+	struct group *g;
+
+	s->connections--;
+	a->connections--;
+	if (!a->stopping && (g = site_next(s))) {
+		s->connections++;
+		a->connections++;
+		smtp_delivery_start(g);
+		return;
+	}
+	site_drop(a, s);
+	agent_work_over(a);
+}
+
+void site_drop_waiting(struct work *w)
+{
+	for (struct group *g = w->groups, *next; g; g = next) {
+		struct group **at;
+		bool last = w->open_groups == 1;
+		next = g->next;
+		if (!g->site)
+			continue;
+		for (at = &g->site->waiting; *at && *at != g; at = &(*at)->next_waiting)
+			;
+		if (!*at)
+			continue;
+		*at = g->next_waiting;
+		if (!*at)
+			g->site->waiting_last = at;
+		g->site->waiting_count--;
+		put_off(g);
+		if (last)
+			return; /* the work is gone with its last group */
+	}
+}

@@ -1,0 +1,272 @@
+/*
+ * deliver/work.c - one message in work: read, grouped, tried, its new state written.
+ *
+ * The order at the end is what keeps mail: first the DSN is durable, then the state
+ * that says "failed" is written.  A crash between the two sends the DSN twice.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/clock.h"
+#include "base/err.h"
+#include "deliver/deliver-private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* A site had no free connection: look again after this, with jitter, without counting an attempt.
+ */
+#define PUT_OFF_MS 1000
+/* The new state or the DSN could not be written (disk full): the message stays, try again. */
+#define UNWRITTEN_WAIT_MS 30000
+
+int work_load(struct deliver_agent *a, uint64_t id, struct work **w_r)
+{
+	struct work *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return -ERR_NOMEM;
+	w->agent = a;
+	w->id = id;
+	arena_init(&w->arena, WORK_OCTETS_MAX);
+	buf_init(&w->record, WORK_OCTETS_MAX);
+	buf_init(&w->state, WORK_OCTETS_MAX);
+	r = spool_read(a->deps.spool, id, &w->record, &w->state);
+	if (r == 0)
+		r = envelope_decode(buf_span(&w->record), &w->arena, &w->env);
+	if (r == 0 && buf_len(&w->state))
+		r = envelope_decode_state(buf_span(&w->state), &w->arena, &w->env);
+	if (r == 0) {
+		size_t n = w->env.rcpt_count + 1;
+		w->judged = arena_zalloc(&w->arena, n);
+		w->failed_now = arena_zalloc(&w->arena, n);
+		w->expired = arena_zalloc(&w->arena, n);
+		if (!w->judged || !w->failed_now || !w->expired)
+			r = -ERR_NOMEM;
+	}
+	if (r < 0) {
+		arena_done(&w->arena);
+		buf_done(&w->record);
+		buf_done(&w->state);
+		free(w);
+		return r;
+	}
+	w->next = a->works;
+	if (w->next)
+		w->next->prev = w;
+	a->works = w;
+	a->work_count++;
+	*w_r = w;
+	return 0;
+}
+
+void work_free(struct work *w)
+{
+	struct deliver_agent *a = w->agent;
+
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		a->works = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	a->work_count--;
+	arena_done(&w->arena);
+	buf_done(&w->record);
+	buf_done(&w->state);
+	free(w);
+	agent_work_over(a);
+}
+
+static struct group *group_for(struct work *w, const struct route *route)
+{
+	struct group *g;
+
+	for (g = w->groups; g; g = g->next)
+		/* Each mailbox is a delivery of its own: one may be full and the next not. */
+		if (route->kind != ROUTE_MAILDIR && span_eq_nocase(g->route.site, route->site))
+			return g;
+	g = arena_zalloc(&w->arena, sizeof(*g));
+	if (!g)
+		return NULL;
+	g->work = w;
+	g->route = *route;
+	g->rcpts = arena_alloc(&w->arena, w->env.rcpt_count * sizeof(*g->rcpts));
+	g->next = w->groups;
+	w->groups = g;
+	return g->rcpts ? g : NULL;
+}
+
+static int make_groups(struct work *w)
+{
+	int64_t now = clock_wall_ms();
+
+	for (size_t i = 0; i < w->env.rcpt_count; i++) {
+		struct rcpt *rc = &w->env.rcpts[i];
+		struct route route;
+		struct group *g;
+		int r;
+		if ((rc->status != RCPT_PENDING && rc->status != RCPT_DEFERRED) ||
+		    rc->next_ms > now)
+			continue;
+		r = route_find(w, rc->address, &route);
+		if (r < 0)
+			return r;
+		g = group_for(w, &route);
+		if (!g)
+			return -ERR_NOMEM;
+		g->rcpts[g->count++] = i;
+	}
+	return 0;
+}
+
+static void start_group(struct group *g)
+{
+	if (g->route.kind == ROUTE_MAILDIR)
+		maildir_start(g);
+	else
+		lookup_start(g);
+}
+
+int work_start(struct deliver_agent *a, uint64_t id)
+{
+	struct work *w;
+	struct group *g, *next;
+	int r = work_load(a, id, &w);
+
+	if (r < 0)
+		return r;
+	r = make_groups(w);
+	if (r < 0) {
+		work_free(w);
+		return r;
+	}
+	for (g = w->groups; g; g = g->next)
+		w->open_groups++;
+	/* One more than there are, so that a group which ends at once does not end the work under
+	 * us. */
+	w->open_groups++;
+	for (g = w->groups; g; g = next) {
+		next = g->next;
+		start_group(g);
+	}
+	if (--w->open_groups == 0)
+		work_settle(w);
+	return 0;
+}
+
+void group_done(struct group *g)
+{
+	struct work *w = g->work;
+
+	assert(w->open_groups > 0);
+	if (--w->open_groups == 0)
+		work_settle(w);
+}
+
+static void emit_finished(struct work *w)
+{
+	struct event ev = { .type = EVENT_FINISHED,
+		.queue_id = w->id,
+		.message_id = w->env.message_id,
+		.delay_ms = clock_wall_ms() - w->env.received_ms };
+
+	event_emit(w->agent->deps.events, &ev);
+}
+
+static void requeue(struct work *w, int64_t due_ms)
+{
+	struct deliver_agent *a = w->agent;
+
+	(void)queue_set(a->queue, w->id, due_ms);
+	if (w->command_done)
+		w->command_done(w->command_arg, w->op_err);
+	work_free(w);
+}
+
+static void on_written(struct net_task *task)
+{
+	struct work *w = task->arg;
+	struct deliver_agent *a = w->agent;
+
+	if (w->op_err < 0 && w->op_err != -ERR_NOTFOUND) {
+		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+		return;
+	}
+	if (envelope_finished(&w->env)) {
+		emit_finished(w);
+		(void)queue_remove(a->queue, w->id);
+		if (w->command_done)
+			w->command_done(w->command_arg, 0);
+		work_free(w);
+		return;
+	}
+	requeue(w, envelope_due(&w->env));
+}
+
+static void on_spool_done(struct spool_op *op, int err)
+{
+	struct work *w = op->arg;
+
+	w->op_err = err;
+	net_loop_post(w->agent->deps.loop, &w->op_task);
+}
+
+/* The last step: what became of every recipient is written, then the queue learns the next time. */
+static void write_state(struct work *w)
+{
+	struct deliver_agent *a = w->agent;
+	struct buf state;
+	int r;
+
+	w->op = (struct spool_op){ .done = on_spool_done, .arg = w };
+	w->op_task = (struct net_task){ .run = on_written, .arg = w };
+	if (envelope_finished(&w->env)) {
+		spool_finish(a->deps.spool, w->id, &w->op);
+		return;
+	}
+	buf_init(&state, WORK_OCTETS_MAX);
+	r = envelope_encode_state(&w->env, &state);
+	if (r == 0)
+		spool_update(a->deps.spool, w->id, buf_span(&state), envelope_due(&w->env),
+		    w->command_done != NULL, &w->op);
+	buf_done(&state);
+	if (r < 0)
+		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+}
+
+/* The DSN is on disk, or could not be put there. */
+static void on_dsn_done(struct net_task *task)
+{
+	struct work *w = task->arg;
+	struct deliver_agent *a = w->agent;
+
+	if (w->op_err < 0) {
+		/* Nothing is forgotten: the old state stands, the recipients will fail again. */
+		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+		return;
+	}
+	bounce_emit(w);
+	deliver_agent_add(a, w->dsn_id, clock_wall_ms());
+	write_state(w);
+}
+
+void work_settle(struct work *w)
+{
+	bool any_judged = false;
+	int r;
+
+	for (size_t i = 0; i < w->env.rcpt_count; i++)
+		any_judged = any_judged || w->judged[i] || w->failed_now[i];
+	if (w->put_off && !any_judged && !w->command_done) {
+		requeue(w, clock_wall_ms() + PUT_OFF_MS + (int64_t)(w->id % 500));
+		return;
+	}
+	w->op = (struct spool_op){ .done = on_spool_done, .arg = w };
+	w->op_task = (struct net_task){ .run = on_dsn_done, .arg = w };
+	r = bounce_start(w);
+	if (r > 0)
+		write_state(w);
+	else if (r < 0)
+		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+}

@@ -1,0 +1,47 @@
+/*
+ * dsn/dsn.h - writes delivery status notifications, RFC 3461, 3464, 6522.
+ *
+ * The human part comes from the catalogue: what happened, who must act, what to
+ * do.  The machine part has every field of RFC 3464 and our failure code as
+ * X-Postern-Failure-Code.  No I/O.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_DSN_DSN_H
+#define POSTERN_DSN_DSN_H
+
+#include "envelope/envelope.h"
+
+enum dsn_action {
+	DSN_ACTION_FAILED,
+	DSN_ACTION_DELAYED,
+	DSN_ACTION_DELIVERED,
+	DSN_ACTION_RELAYED,
+	DSN_ACTION_EXPANDED
+};
+
+struct dsn_rcpt {
+	const struct rcpt *rcpt; /* last attempt in rcpt->last */
+	enum dsn_action action;
+	struct enhanced_status status;
+	bool expired;                /* the queue life time ended: status X.4.7, text says so */
+	int64_t will_retry_until_ms; /* DELAYED only */
+};
+
+struct dsn_request {
+	const struct catalogue *catalogue;
+	const char *hostname; /* Reporting-MTA, From: MAILER-DAEMON@hostname */
+	uint64_t id; /* queue id of the notification itself; Message-ID and boundary come from it */
+	int64_t now_ms;             /* wall clock */
+	const struct envelope *env; /* the message it is about */
+	const struct dsn_rcpt *rcpts;
+	size_t rcpt_count;
+	struct span header; /* header of the original, up to and without the blank line */
+	struct span whole;  /* all of the original; empty: only the header goes back */
+	bool header_cut;    /* it is not all of the header */
+};
+
+/* Append the whole message, CRLF line ends.  0 or -ERR_NOMEM. */
+int dsn_write(const struct dsn_request *req, struct buf *out);
+
+#endif

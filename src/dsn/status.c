@@ -1,0 +1,148 @@
+/*
+ * dsn/status.c - the machine part, RFC 3464 section 2.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/clock.h"
+#include "dsn/dsn-private.h"
+
+#include <stdio.h>
+
+/* A field's value is folded behind this column; RFC 5322 2.1.1 wants 78, and never above 998. */
+#define FOLD_COLUMN 76
+
+static const char *const actions[] = { "failed", "delayed", "delivered", "relayed", "expanded" };
+
+void dsn_printable(struct buf *out, struct span s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = s.p[i];
+		buf_add_char(out,
+		    c == '\n' || c == '\t'     ? ' '
+			: c < 0x20 || c > 0x7e ? '?'
+					       : (char)c);
+	}
+}
+
+/* "Name: type; value", folded at blanks where there are some, anywhere where there are none. */
+static void field(struct buf *out, const char *name, const char *type, struct span value)
+{
+	struct buf line;
+	struct span rest;
+	size_t column = strlen(name) + strlen(type) + 2;
+
+	buf_init(&line, value.n + 1);
+	dsn_printable(&line, value);
+	rest = span_trim(buf_span(&line));
+	buf_addf(out, "%s: %s", name, type);
+	while (rest.n) {
+		size_t room = column < FOLD_COLUMN ? FOLD_COLUMN - column : 0, cut = rest.n;
+		if (cut > room) {
+			/* The last blank that fits, else the first one behind; a word of any length
+			 * stays whole up to the hard limit. */
+			for (cut = room; cut > 0 && rest.p[cut] != ' '; cut--)
+				;
+			for (size_t i = room; cut == 0 && i < rest.n && i < 900; i++)
+				if (rest.p[i] == ' ')
+					cut = i;
+			if (cut == 0)
+				cut = rest.n > 900 ? 900 : rest.n;
+		}
+		buf_add(out, rest.p, cut);
+		rest = span_trim(span_skip(rest, cut));
+		if (rest.n)
+			buf_add_str(out, "\r\n    ");
+		column = 4;
+	}
+	buf_add_str(out, "\r\n");
+	buf_done(&line);
+}
+
+static void date_field(struct buf *out, const char *name, int64_t wall_ms)
+{
+	char date[CLOCK_RFC5322_MAX];
+
+	if (!wall_ms)
+		return;
+	clock_rfc5322(wall_ms, date);
+	field(out, name, "", span_str(date));
+}
+
+static void write_message(const struct dsn_request *req, struct buf *out)
+{
+	const struct envelope *env = req->env;
+	char id[QUEUE_ID_TEXT_MAX];
+
+	field(out, "Reporting-MTA", "dns; ", span_str(req->hostname));
+	if (env->envid.n)
+		field(out, "Original-Envelope-Id", "", env->envid);
+	queue_id_text(env->id, id);
+	field(out, "X-Postern-Queue-ID", "", span_str(id));
+	field(out, "X-Postern-Sender", "rfc822; ", env->reverse_path);
+	if (env->helo.n)
+		field(out, "Received-From-MTA", "dns; ", env->helo);
+	date_field(out, "Arrival-Date", env->received_ms);
+}
+
+/* "smtp; 550 5.1.1 text" for what the other side said, "X-Postern; text" for our own words. */
+static void diagnostic(struct buf *out, const struct attempt *last)
+{
+	struct buf text;
+
+	if (!last->text.n && !last->code)
+		return;
+	buf_init(&text, last->text.n + 64);
+	if (last->remote) {
+		buf_addf(&text, "%u ", last->code);
+		if (last->enhanced.class_)
+			buf_addf(&text, "%u.%u.%u ", last->enhanced.class_, last->enhanced.subject,
+			    last->enhanced.detail);
+	}
+	buf_add_span(&text, last->text);
+	field(out, "Diagnostic-Code", last->remote ? "smtp; " : "X-Postern; ", buf_span(&text));
+	buf_done(&text);
+}
+
+static void write_rcpt(const struct dsn_request *req, const struct dsn_rcpt *d, struct buf *out)
+{
+	const struct rcpt *rcpt = d->rcpt;
+	const struct cat_failure *failure;
+	char text[32];
+
+	buf_add_str(out, "\r\n");
+	if (rcpt->orcpt.n) {
+		ptrdiff_t semi = span_find(rcpt->orcpt, ';');
+		char type[64];
+		snprintf(type, sizeof(type), "%.*s; ", semi < 0 || semi > 40 ? 6 : (int)semi,
+		    semi < 0 || semi > 40 ? "rfc822" : (const char *)rcpt->orcpt.p);
+		field(out, "Original-Recipient", type, span_skip(rcpt->orcpt, (size_t)(semi + 1)));
+	}
+	field(out, "Final-Recipient", "rfc822; ", rcpt->address);
+	field(out, "Action", "", span_str(actions[d->action]));
+	snprintf(
+	    text, sizeof(text), "%u.%u.%u", d->status.class_, d->status.subject, d->status.detail);
+	field(out, "Status", "", span_str(text));
+	if (rcpt->last.remote && rcpt->last.host.n)
+		field(out, "Remote-MTA", "dns; ", rcpt->last.host);
+	diagnostic(out, &rcpt->last);
+	date_field(out, "Last-Attempt-Date", rcpt->last.at_ms);
+	if (d->action == DSN_ACTION_DELAYED)
+		date_field(out, "Will-Retry-Until", d->will_retry_until_ms);
+	if (!rcpt->last.failure_code)
+		return;
+	failure = catalogue_failure(req->catalogue, rcpt->last.failure_code);
+	snprintf(text, sizeof(text), "%u", rcpt->last.failure_code);
+	field(out, "X-Postern-Failure-Code", "", span_str(text));
+	if (failure)
+		field(out, "X-Postern-Acts", "", span_str(cat_acts_name(failure->acts)));
+}
+
+void dsn_write_status(const struct dsn_request *req, struct buf *out)
+{
+	buf_add_str(out,
+	    "Content-Description: Delivery report\r\n"
+	    "Content-Type: message/delivery-status\r\n\r\n");
+	write_message(req, out);
+	for (size_t i = 0; i < req->rcpt_count; i++)
+		write_rcpt(req, &req->rcpts[i], out);
+}

@@ -1,0 +1,117 @@
+/*
+ * events/file.c - lines to a file, written by a thread of their own.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/err.h"
+#include "base/file.h"
+#include "events/events.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct event_file {
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	pthread_t thread;
+	struct buf waiting;
+	uint64_t dropped;
+	bool stopping;
+	int fd;
+};
+
+static void *writer(void *arg)
+{
+	struct event_file *f = arg;
+	struct buf mine;
+
+	buf_init(&mine, f->waiting.max);
+	pthread_mutex_lock(&f->lock);
+	for (;;) {
+		struct buf full;
+		while (!buf_len(&f->waiting) && !f->stopping)
+			pthread_cond_wait(&f->more, &f->lock);
+		if (!buf_len(&f->waiting))
+			break;
+		full = f->waiting;
+		f->waiting = mine;
+		mine = full;
+		if (f->dropped)
+			buf_addf(&f->waiting,
+			    "{\"event\":\"notice\",\"detail\":\"%llu lines of this log were "
+			    "lost\"}\n",
+			    (unsigned long long)f->dropped);
+		f->dropped = 0;
+		pthread_mutex_unlock(&f->lock);
+		/* A log that cannot be written stops no mail; the next lines are tried again. */
+		(void)file_write_all(f->fd, buf_span(&mine).p, buf_len(&mine));
+		buf_reset(&mine);
+		pthread_mutex_lock(&f->lock);
+	}
+	pthread_mutex_unlock(&f->lock);
+	buf_done(&mine);
+	return NULL;
+}
+
+int event_file_open(const char *path, size_t max_octets, struct event_file **f_r)
+{
+	struct event_file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ERR_NOMEM;
+	f->fd = strcmp(path, "-") == 0
+	    ? dup(STDOUT_FILENO)
+	    : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	if (f->fd < 0) {
+		int r = err_from_errno(errno);
+		free(f);
+		return r;
+	}
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->more, NULL);
+	buf_init(&f->waiting, max_octets);
+	if (pthread_create(&f->thread, NULL, writer, f) != 0) {
+		close(f->fd);
+		free(f);
+		return -ERR_NOMEM;
+	}
+	*f_r = f;
+	return 0;
+}
+
+void event_file_line(struct event_file *f, struct span line)
+{
+	size_t len;
+
+	pthread_mutex_lock(&f->lock);
+	len = buf_len(&f->waiting);
+	if (f->waiting.failed || buf_add_span(&f->waiting, line) < 0 ||
+	    buf_add_char(&f->waiting, '\n') < 0) {
+		buf_truncate(&f->waiting, len);
+		f->waiting.failed = false;
+		f->dropped++;
+	}
+	if (len == 0)
+		pthread_cond_signal(&f->more);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void event_file_close(struct event_file **f)
+{
+	if (!*f)
+		return;
+	pthread_mutex_lock(&(*f)->lock);
+	(*f)->stopping = true;
+	pthread_cond_signal(&(*f)->more);
+	pthread_mutex_unlock(&(*f)->lock);
+	pthread_join((*f)->thread, NULL);
+	close((*f)->fd);
+	buf_done(&(*f)->waiting);
+	pthread_cond_destroy(&(*f)->more);
+	pthread_mutex_destroy(&(*f)->lock);
+	free(*f);
+	*f = NULL;
+}

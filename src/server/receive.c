@@ -1,0 +1,323 @@
+/*
+ * server/receive.c - one transaction: MAIL, RCPT, the body into a draft, and the commit.
+ *
+ * The 250 for a message is answered in committed(), which runs only after the spool
+ * said that the message is on disk.  There is no other way to REPLY_QUEUED.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/clock.h"
+#include "base/err.h"
+#include "catalogue/reply_ids.h"
+#include "server/server-private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* A longer one is cut: it is only to find the message by. */
+#define MESSAGE_ID_MAX 998
+
+static const struct span nothing = { (const uint8_t *)"", 0 };
+
+void transaction_init(struct transaction *t)
+{
+	arena_init(&t->arena, TRANSACTION_OCTETS_MAX);
+	buf_init(&t->trace, TRACE_OCTETS_MAX);
+}
+
+void transaction_reset(struct session *s)
+{
+	struct transaction *t = &s->txn;
+
+	spool_draft_free(&t->draft);
+	if (t->header_open)
+		mime_header_done(&t->headers);
+	t->header_open = false;
+	arena_reset(&t->arena);
+	buf_reset(&t->trace);
+	t->env = (struct envelope){ 0 };
+	t->rcpt_room = 0;
+	t->draft_err = 0;
+	t->open = false;
+	facts_clear(&s->facts, FACT_SCOPE_TRANSACTION);
+}
+
+void transaction_done(struct session *s)
+{
+	transaction_reset(s);
+	arena_done(&s->txn.arena);
+	buf_done(&s->txn.trace);
+}
+
+static int room_reply(int err)
+{
+	return err == -ERR_NOSPACE ? REPLY_INSUFFICIENT_STORAGE : REPLY_QUEUE_WRITE_ERROR;
+}
+
+static void refuse(struct session *s, int reply, const struct reply_args *args, struct span trace)
+{
+	session_refused(s, reply, args, trace);
+	session_answer(s, reply, args);
+}
+
+void transaction_mail(struct session *s, const struct smtp_step *step)
+{
+	struct transaction *t = &s->txn;
+	struct reply_args args = { 0 };
+	struct envelope *env = &t->env;
+	int r = spool_room(s->worker->shared->spool, step->size);
+
+	args.field[REPLY_FIELD_sender] = step->address.address;
+	if (r < 0) {
+		refuse(s, room_reply(r), &args, nothing);
+		return;
+	}
+	env->reverse_path = arena_span(&t->arena, step->address.address);
+	env->envid = arena_span(&t->arena, step->envid);
+	if (!env->reverse_path.p || !env->envid.p ||
+	    facts_set(&s->facts, (struct fact_key){ FACT_sender, nothing }, FACT_ANSWER,
+		step->address.address) < 0) {
+		refuse(s, REPLY_NO_RESOURCES, &args, nothing);
+		return;
+	}
+	env->ret = (enum envelope_ret)step->ret;
+	env->body = step->body_8bit ? ENVELOPE_BODY_8BITMIME : ENVELOPE_BODY_7BIT;
+	env->smtputf8 = step->smtputf8;
+	t->open = true;
+	session_answer(s, REPLY_MAIL_OK, &args);
+}
+
+static int add_rcpt(struct transaction *t, const struct smtp_step *step)
+{
+	struct envelope *env = &t->env;
+	struct rcpt *r;
+
+	if (env->rcpt_count == t->rcpt_room) {
+		size_t room = t->rcpt_room ? t->rcpt_room * 2 : 2;
+		struct rcpt *more = arena_alloc(&t->arena, room * sizeof(*more));
+		if (!more)
+			return -ERR_NOMEM;
+		if (env->rcpt_count)
+			memcpy(more, env->rcpts, env->rcpt_count * sizeof(*more));
+		env->rcpts = more;
+		t->rcpt_room = room;
+	}
+	r = &env->rcpts[env->rcpt_count];
+	*r = (struct rcpt){ .address = arena_span(&t->arena, step->address.address),
+		.orcpt = arena_span(&t->arena, step->orcpt),
+		.notify = step->notify };
+	if (!r->address.p || !r->orcpt.p)
+		return -ERR_NOMEM;
+	env->rcpt_count++;
+	return 0;
+}
+
+void transaction_rcpt(struct session *s, const struct smtp_step *step)
+{
+	struct transaction *t = &s->txn;
+	struct reply_args args = { 0 };
+	struct buf trace;
+	int reply;
+
+	buf_init(&trace, TRACE_OCTETS_MAX);
+	reply = recipient_check(s, step->address.address, &args, &trace);
+	args.field[REPLY_FIELD_recipient] = step->address.address;
+	if (reply == REPLY_RCPT_OK && add_rcpt(t, step) < 0)
+		reply = REPLY_TOO_MANY_RECIPIENTS;
+	if (reply != REPLY_RCPT_OK) {
+		refuse(s, reply, &args, buf_span(&trace));
+	} else {
+		if (t->env.rcpt_count == 1) /* one is kept as a sample of why they came in */
+			(void)buf_add_span(&t->trace, buf_span(&trace));
+		session_answer(s, REPLY_RCPT_OK, &args);
+	}
+	buf_done(&trace);
+}
+
+void transaction_data(struct session *s)
+{
+	struct transaction *t = &s->txn;
+	struct reply_args args = { 0 };
+	int r = spool_draft_new(s->worker->shared->spool, &t->draft);
+
+	if (r < 0) {
+		refuse(s, r == -ERR_NOMEM ? REPLY_NO_RESOURCES : room_reply(r), &args, nothing);
+		return;
+	}
+	mime_header_init(&t->headers, MESSAGE_ID_MAX);
+	t->header_open = true;
+	t->env.id = queue_id_new();
+	session_answer(s, REPLY_DATA_GO, &args);
+}
+
+/* Look for the Message-ID in what comes in of the header; by it `postern why` finds the message. */
+static void read_header(struct transaction *t, struct span octets)
+{
+	const struct mime_field *field;
+	size_t used;
+	int r;
+
+	while (t->header_open && (r = mime_header_feed(&t->headers, octets, &used, &field)) != 0) {
+		octets = span_skip(octets, used);
+		if (r == MIME_HEADER_FIELD && !t->env.message_id.n &&
+		    span_eq_nocase(field->name, SPAN_LIT("Message-ID"))) {
+			struct span id = field->value;
+			if (id.n > 2 && id.p[0] == '<' && id.p[id.n - 1] == '>')
+				id = span_of(id.p + 1, id.n - 2);
+			t->env.message_id = arena_span(&t->arena, id);
+		}
+		if (r != MIME_HEADER_FIELD) {
+			mime_header_done(&t->headers);
+			t->header_open = false;
+		}
+	}
+}
+
+void transaction_body(struct session *s, struct span octets)
+{
+	struct transaction *t = &s->txn;
+
+	if (t->draft_err < 0)
+		return; /* read to its end; the answer then says why it was not taken */
+	read_header(t, octets);
+	t->draft_err = spool_draft_write(t->draft, octets);
+}
+
+static void received_field(struct session *s, struct buf *out)
+{
+	const struct envelope *env = &s->txn.env;
+	const struct fact *helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, nothing });
+	char id[QUEUE_ID_TEXT_MAX], date[CLOCK_RFC5322_MAX], address[IP_TEXT_MAX];
+
+	queue_id_text(env->id, id);
+	clock_rfc5322(env->received_ms, date);
+	ip_text(&s->client_ip, address);
+	buf_add_str(out, "Received: from ");
+	buf_add_span(out, helo ? helo->value : SPAN_LIT("unknown"));
+	buf_addf(out, " (unknown [%s%s])\r\n\tby %s (Postern) with %s id %s",
+	    s->client_ip.family == 6 ? "IPv6:" : "", address, s->worker->cfg->hostname,
+	    smtp_server_protocol(s->smtp), id);
+	/* Only with one recipient: else a blind copy would show, RFC 5321 7.2. */
+	if (env->rcpt_count == 1) {
+		buf_add_str(out, "\r\n\tfor <");
+		buf_add_span(out, env->rcpts[0].address);
+		buf_add_str(out, ">");
+	}
+	buf_addf(out, "; %s\r\n", date);
+}
+
+/* The writer thread says how the commit ended; it may only hand over. */
+static void on_committed(struct spool_op *op, int err)
+{
+	struct session *s = op->arg;
+
+	s->op_err = err;
+	net_loop_post(s->worker->loop, &s->op_task);
+}
+
+static void emit_received(struct session *s)
+{
+	const struct envelope *env = &s->txn.env;
+	struct event ev = { .type = EVENT_RECEIVED,
+		.queue_id = env->id,
+		.session = span_str(s->id),
+		.client = span_str(s->client),
+		.helo = env->helo,
+		.has_sender = true,
+		.sender = env->reverse_path,
+		.message_id = env->message_id,
+		.size = env->size,
+		.recipients = (uint32_t)env->rcpt_count,
+		.trace = buf_span(&s->txn.trace) };
+
+	/* One event a recipient would repeat all; the addresses travel in `recipient`, one after
+	 * the other. */
+	if (env->rcpt_count == 1) {
+		ev.recipient = env->rcpts[0].address;
+		event_emit(s->worker->shared->events, &ev);
+		return;
+	}
+	for (size_t i = 0; i < env->rcpt_count; i++) {
+		ev.recipient = env->rcpts[i].address;
+		event_emit(s->worker->shared->events, &ev);
+	}
+}
+
+static void committed(struct net_task *task)
+{
+	struct session *s = task->arg;
+	struct server_worker *w = s->worker;
+	struct reply_args args = { 0 };
+	char id[QUEUE_ID_TEXT_MAX];
+	uint64_t queue_id = s->txn.env.id;
+	int err = s->op_err;
+
+	assert(s->magic == SESSION_MAGIC);
+	s->committing = false;
+	queue_id_text(queue_id, id);
+	args.field[REPLY_FIELD_queue_id] = span_str(id);
+	if (err < 0) {
+		refuse(s, room_reply(err), &args, nothing);
+	} else {
+		s->messages++;
+		emit_received(s);
+		session_answer(s, REPLY_QUEUED, &args);
+	}
+	transaction_reset(s);
+	if (s->gone) {
+		/* The client left without our answer; the message is ours all the same, and it
+		 * will send it again: at least once, never less. */
+		session_free(s);
+	} else {
+		session_run(s);
+	}
+	if (err == 0)
+		w->hooks.queued(w->hooks.arg, queue_id);
+}
+
+bool transaction_message(struct session *s, const struct smtp_step *step)
+{
+	struct transaction *t = &s->txn;
+	struct envelope *env = &t->env;
+	const struct fact *helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, nothing });
+	struct reply_args args = { 0 };
+	struct buf record, prefix;
+	int r = t->draft_err;
+
+	if (step->fault >= 0) {
+		refuse(s, step->fault, &step->args, nothing);
+		transaction_reset(s);
+		return false;
+	}
+	env->received_ms = clock_wall_ms();
+	env->client_name = SPAN_LIT("unknown");
+	env->client_ip = s->client_ip;
+	env->helo = helo ? helo->value : nothing;
+	env->protocol = span_str(smtp_server_protocol(s->smtp));
+	env->session = span_str(s->id);
+	if (!env->message_id.p)
+		env->message_id = nothing;
+	/* 1 MiB of transaction at most, encoded a little larger. */
+	buf_init(&record, 2 * TRANSACTION_OCTETS_MAX);
+	buf_init(&prefix, 8192);
+	received_field(s, &prefix);
+	env->size = spool_draft_size(t->draft) + buf_len(&prefix);
+	if (r == 0)
+		r = envelope_encode(env, &record);
+	if (r == 0 && prefix.failed)
+		r = -ERR_NOMEM;
+	if (r == 0) {
+		s->committing = true;
+		s->op = (struct spool_op){ .done = on_committed, .arg = s };
+		s->op_task = (struct net_task){ .run = committed, .arg = s };
+		spool_commit(s->worker->shared->spool, env->id, buf_span(&record),
+		    buf_span(&prefix), &t->draft, env->received_ms, false, &s->op);
+	}
+	buf_done(&record);
+	buf_done(&prefix);
+	if (r == 0)
+		return true;
+	refuse(s, r == -ERR_NOMEM ? REPLY_NO_RESOURCES : room_reply(r), &args, nothing);
+	transaction_reset(s);
+	return false;
+}

@@ -1,0 +1,109 @@
+/*
+ * server/server-private.h - a session and its worker.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_SERVER_SERVER_PRIVATE_H
+#define POSTERN_SERVER_SERVER_PRIVATE_H
+
+#include "envelope/envelope.h"
+#include "mime/header.h"
+#include "server/server.h"
+#include "smtp/server.h"
+
+/* A transaction: a thousand recipients with their ORCPT and a trace for each fit in. */
+#define TRANSACTION_OCTETS_MAX (1u << 20)
+/* Facts of one scope: names, addresses and answers of one session. */
+#define FACTS_OCTETS_MAX (64u << 10)
+/* The trace of one evaluation. */
+#define TRACE_OCTETS_MAX 16384
+
+struct server_listener {
+	struct server_worker *worker;
+	struct net_listener *ln;
+	enum config_service service;
+	struct server_listener *next;
+};
+
+struct server_worker {
+	struct net_loop *loop;
+	struct config *cfg;
+	struct server_shared *shared;
+	struct server_hooks hooks;
+	struct server_listener *listeners;
+	struct session *sessions; /* doubly linked */
+	size_t session_count;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+	bool stopping;
+};
+
+/* What MAIL began: dropped as a whole by transaction_reset(), the one place that does. */
+struct transaction {
+	struct arena arena;
+	struct envelope env;
+	size_t rcpt_room;
+	struct spool_draft *draft;
+	int draft_err;
+	struct mime_header_reader headers; /* reads the body's header while it comes in */
+	bool header_open;
+	struct buf trace;
+	bool open;
+};
+
+#define SESSION_MAGIC 0x5e551011u
+
+struct session {
+	uint32_t magic;
+	struct server_worker *worker;
+	struct session *next, *prev;
+	struct smtp_server *smtp;
+	struct net_stream *stream;
+	struct net_timer *timer;
+	struct facts facts;
+	struct transaction txn;
+	struct ip client_ip;
+	char client[IP_TEXT_MAX + 16]; /* name[address] */
+	char id[16];
+	uint64_t started_ms;
+	uint32_t messages, refusals;
+	bool counted;    /* in server_clients */
+	bool committing; /* the writer has our op: the session must not go away */
+	bool gone;       /* the peer is gone; free when the commit is answered */
+	struct spool_op op;
+	struct net_task op_task;
+	int op_err;
+};
+
+/* session.c */
+void session_start(struct server_worker *w, int fd, enum config_service service);
+void session_run(struct session *s);  /* take what waits, answer, send */
+void session_free(struct session *s); /* of a session that is gone and waits for no commit */
+void session_abort(struct session *s, int reply); /* 421 and close */
+void session_answer(struct session *s, int reply, const struct reply_args *args);
+void session_refused(
+    struct session *s, int reply, const struct reply_args *args, struct span trace);
+
+/* receive.c */
+void transaction_init(struct transaction *t);
+void transaction_reset(struct session *s);
+void transaction_done(struct session *s);
+void transaction_mail(struct session *s, const struct smtp_step *step);
+void transaction_rcpt(struct session *s, const struct smtp_step *step);
+void transaction_data(struct session *s);
+void transaction_body(struct session *s, struct span octets);
+/* true: the answer comes later (the commit is under way) */
+bool transaction_message(struct session *s, const struct smtp_step *step);
+
+/* recipient.c: the checks; returns the reply id, REPLY_RCPT_OK when it may come in. */
+int recipient_check(
+    struct session *s, struct span address, struct reply_args *args_r, struct buf *trace_r);
+
+/* clients.c */
+struct server_clients;
+int server_clients_new(struct server_clients **c_r);
+void server_clients_free(struct server_clients **c);
+bool server_clients_enter(struct server_clients *c, const struct ip *ip, uint32_t max);
+void server_clients_leave(struct server_clients *c, const struct ip *ip);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * server/server.h - SMTP sessions on sockets: the machine, the checks and the spool put together.
+ *
+ * One server_worker is one loop's share: its listeners and sessions, touched on
+ * that loop's thread only.  What all workers share (counts of sessions) is in
+ * server_shared, in atomics.
+ *
+ * The way of a message: stream octets -> smtp/server.h steps -> session.c answers each
+ * (recipients through policy/) -> receive.c gathers the body in a spool draft and
+ * commits it -> the commit's answer comes back to the loop -> 250, and the id is
+ * handed to `queued`.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_SERVER_SERVER_H
+#define POSTERN_SERVER_SERVER_H
+
+#include "config/config.h"
+#include "events/events.h"
+#include "net/net.h"
+#include "policy/policy.h"
+#include "spool/spool.h"
+
+#include <stdatomic.h>
+
+/* Over all workers. */
+struct server_shared {
+	_Atomic uint32_t sessions;
+	struct server_clients *clients;    /* sessions by client address; server/clients.c */
+	struct policy_list recipient_list; /* the operator's */
+	struct policy_list recipient_last; /* asked of whom that list lets through */
+	struct spool *spool;
+	struct event_sink *events;
+};
+
+/* Prepare lists from the configuration (checked by config_load()).  0 or -ERR_NOMEM. */
+int server_shared_init(struct server_shared *shared, const struct config *cfg, struct spool *spool,
+    struct event_sink *events);
+void server_shared_done(struct server_shared *shared);
+
+struct server_worker; /* opaque: server/worker.c */
+
+struct server_hooks {
+	/* A message is durable and acknowledged; the queue of this worker takes it. */
+	void (*queued)(void *arg, uint64_t id);
+	void *arg;
+};
+
+int server_worker_new(struct net_loop *loop, struct config *cfg, struct server_shared *shared,
+    const struct server_hooks *hooks, struct server_worker **w_r);
+
+/* Take clients from a listening socket; the descriptor is taken over. */
+int server_worker_listen(struct server_worker *w, int fd, enum config_service service);
+
+/*
+ * Clean stop: no new clients; a session in a transaction may finish its message, the others get
+ * 421 now.  `stopped` is called on the loop once the last is gone.
+ */
+void server_worker_stop(struct server_worker *w, void (*stopped)(void *arg), void *arg);
+
+/* After `stopped`. */
+void server_worker_free(struct server_worker **w);
+
+size_t server_worker_sessions(const struct server_worker *w);
+
+#endif

@@ -1,0 +1,430 @@
+/*
+ * server/session.c - one client: octets of its stream into the machine, each step answered.
+ *
+ * Read session_run() first: it is the whole life of a session.  A step is answered
+ * at once or, for the commit of a message, later; meanwhile nothing is read from
+ * this client.  Nothing here waits.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/random.h"
+#include "catalogue/reply_ids.h"
+#include "server/server-private.h"
+#include "smtp/reply.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct reply_args no_args;
+
+void session_free(struct session *s)
+{
+	struct server_worker *w = s->worker;
+
+	assert(s->magic == SESSION_MAGIC && !s->committing);
+	if (s->prev)
+		s->prev->next = s->next;
+	else
+		w->sessions = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+	w->session_count--;
+	atomic_fetch_sub(&w->shared->sessions, 1);
+	if (s->counted)
+		server_clients_leave(w->shared->clients, &s->client_ip);
+	transaction_done(s);
+	facts_done(&s->facts);
+	net_timer_free(&s->timer);
+	net_stream_close(&s->stream);
+	smtp_server_free(&s->smtp);
+	s->magic = 0;
+	free(s);
+	if (w->stopping && w->session_count == 0 && w->stopped)
+		w->stopped(w->stopped_arg);
+}
+
+static void emit_closed(struct session *s)
+{
+	struct event ev = { .type = EVENT_SESSION_CLOSED,
+		.session = span_str(s->id),
+		.client = span_str(s->client),
+		.recipients = 0,
+		.attempts = s->messages,
+		.delay_ms = (int64_t)(net_loop_now_ms(s->worker->loop) - s->started_ms) };
+	char text[64];
+
+	snprintf(text, sizeof(text), "%u messages taken, %u refusals", s->messages, s->refusals);
+	ev.attempts = 0;
+	ev.detail = span_str(text);
+	event_emit(s->worker->shared->events, &ev);
+}
+
+/* End: what waits in the stream is still sent.  The struct goes now, or when its commit is
+ * answered. */
+static void session_end(struct session *s)
+{
+	if (s->gone)
+		return;
+	s->gone = true;
+	emit_closed(s);
+	net_stream_close(&s->stream);
+	if (!s->committing)
+		session_free(s);
+}
+
+void session_answer(struct session *s, int reply, const struct reply_args *args)
+{
+	(void)smtp_server_answer(s->smtp, reply, args ? args : &no_args);
+}
+
+/* One event for each 4xx and 5xx, whoever decided it: the machine, a check, the spool. */
+void session_refused(struct session *s, int reply, const struct reply_args *args, struct span trace)
+{
+	const struct config *cfg = s->worker->cfg;
+	const struct cat_reply *row = catalogue_reply(cfg->catalogue, reply);
+	struct reply_format format = { cfg->reply_style, NULL };
+	struct buf line, text;
+	struct smtp_reply parsed = { 0 };
+	struct event ev = { .type = EVENT_REFUSED,
+		.session = span_str(s->id),
+		.client = span_str(s->client),
+		.has_sender = s->txn.open,
+		.sender = s->txn.env.reverse_path,
+		.trace = trace };
+
+	if (!row || (row->code && row->code < 400))
+		return;
+	s->refusals++;
+	buf_init(&line, 4096); /* eight lines of 512 octets: more than any row has */
+	buf_init(&text, 4096);
+	if (catalogue_render(cfg->catalogue, reply, &format, args, &line) > 0 &&
+	    smtp_reply_parse(buf_span(&line), &text, &parsed) == 0) {
+		ev.code = parsed.code;
+		ev.enhanced = parsed.enhanced;
+		ev.text = parsed.text;
+	}
+	ev.recipient = args->field[REPLY_FIELD_recipient];
+	ev.reply_id = row->id;
+	ev.policy_code = row->policy_code;
+	ev.failure_code = row->failure_code;
+	ev.acts = cat_acts_name(row->acts);
+	ev.helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") })
+	    ? facts_get(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") })->value
+	    : SPAN_LIT("");
+	event_emit(s->worker->shared->events, &ev);
+	buf_done(&line);
+	buf_done(&text);
+}
+
+static void answer_connect(struct session *s)
+{
+	struct server_worker *w = s->worker;
+	struct reply_args args = no_args;
+	int reply = REPLY_BANNER;
+
+	args.field[REPLY_FIELD_client] = span_str(s->client);
+	s->counted = server_clients_enter(
+	    w->shared->clients, &s->client_ip, w->cfg->sessions_per_client_max);
+	if (!s->counted)
+		reply = REPLY_TOO_MANY_CONNECTIONS;
+	if (atomic_load(&w->shared->sessions) > w->cfg->sessions_max)
+		reply = REPLY_SERVER_PORTS_BUSY;
+	if (reply != REPLY_BANNER)
+		session_refused(s, reply, &args, SPAN_LIT(""));
+	session_answer(s, reply, &args);
+}
+
+static void answer_helo(struct session *s, const struct smtp_step *step)
+{
+	facts_clear(&s->facts, FACT_SCOPE_GREETING);
+	if (facts_set(&s->facts, (struct fact_key){ FACT_helo, SPAN_LIT("") }, FACT_ANSWER,
+		step->helo) < 0)
+		session_answer(s, REPLY_NO_RESOURCES, NULL);
+	else
+		session_answer(s, step->esmtp ? REPLY_EHLO_OK : REPLY_HELO_OK, NULL);
+}
+
+static void answer_vrfy(struct session *s, const struct smtp_step *step)
+{
+	struct reply_args args = no_args;
+	struct buf trace;
+	int reply;
+
+	buf_init(&trace, TRACE_OCTETS_MAX);
+	reply = recipient_check(s, step->address.address, &args, &trace);
+	args.field[REPLY_FIELD_address] = step->address.address;
+	if (reply == REPLY_RCPT_OK)
+		reply = REPLY_VRFY_OK;
+	else
+		session_refused(s, reply, &args, buf_span(&trace));
+	session_answer(s, reply, &args);
+	buf_done(&trace);
+}
+
+/* Returns false when the session must wait (a commit is under way) or is over. */
+static bool take_step(struct session *s)
+{
+	const struct smtp_step *step = smtp_server_step(s->smtp);
+
+	switch (step->kind) {
+	case SMTP_STEP_NONE:
+		return true;
+	case SMTP_STEP_CONNECT:
+		answer_connect(s);
+		return true;
+	case SMTP_STEP_HELO:
+		answer_helo(s, step);
+		return true;
+	case SMTP_STEP_MAIL:
+		transaction_mail(s, step);
+		return true;
+	case SMTP_STEP_RCPT:
+		transaction_rcpt(s, step);
+		return true;
+	case SMTP_STEP_DATA:
+		transaction_data(s);
+		return true;
+	case SMTP_STEP_BODY:
+		transaction_body(s, step->octets);
+		return true;
+	case SMTP_STEP_MESSAGE:
+		return !transaction_message(s, step);
+	case SMTP_STEP_VRFY:
+		answer_vrfy(s, step);
+		return true;
+	case SMTP_STEP_RESET:
+		transaction_reset(s);
+		return true;
+	case SMTP_STEP_REFUSED:
+		session_refused(s, step->reply, &step->args, SPAN_LIT(""));
+		return true;
+	case SMTP_STEP_CLOSE:
+		return false;
+	}
+	return true;
+}
+
+/* 0: go on, 1: the rest waits for the peer to read, negative: lost. */
+static int send_output(struct session *s)
+{
+	struct buf *out = smtp_server_output(s->smtp);
+
+	if (!buf_len(out))
+		return 0;
+	return net_stream_write(s->stream, out);
+}
+
+/*
+ * Feed octets until they are all taken or the session waits; then send all replies at once.
+ * Returns the octets taken; the session may be freed when *over_r is set.
+ */
+static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
+{
+	size_t used = 0, used_last;
+	int r;
+
+	*over_r = false;
+	for (;;) {
+		size_t some = 0;
+		r = smtp_server_feed(
+		    s->smtp, p + used, n - used, net_loop_now_ms(s->worker->loop), &some);
+		used += some;
+		if (r <= 0)
+			break;
+		if (smtp_server_step(s->smtp)->kind == SMTP_STEP_CLOSE) {
+			r = -ERR_CLOSED;
+			break;
+		}
+		if (!take_step(s))
+			break;
+	}
+	if (r == -ERR_NOMEM)
+		(void)smtp_server_abort(s->smtp, REPLY_NO_RESOURCES, &no_args);
+	if (send_output(s) < 0 || r < 0) {
+		*over_r = true;
+		session_end(s);
+		return used;
+	}
+	if (s->worker->stopping && !s->committing && !smtp_server_in_transaction(s->smtp)) {
+		(void)smtp_server_abort(s->smtp, REPLY_CLOSING, &no_args);
+		(void)smtp_server_feed(
+		    s->smtp, NULL, 0, net_loop_now_ms(s->worker->loop), &used_last);
+		(void)send_output(s);
+		*over_r = true;
+		session_end(s);
+		return used;
+	}
+	net_timer_set(s->timer, s->committing ? UINT64_MAX : smtp_server_deadline(s->smtp));
+	return used;
+}
+
+static size_t on_octets(void *arg, const uint8_t *p, size_t n)
+{
+	struct session *s = arg;
+	bool over;
+
+	assert(s->magic == SESSION_MAGIC);
+	/* A client that reads nothing of our replies gets no more of them. */
+	if (s->committing || net_stream_waiting(s->stream) > 65536)
+		return 0;
+	return feed(s, p, n, &over);
+}
+
+void session_run(struct session *s)
+{
+	bool over;
+
+	(void)feed(s, NULL, 0, &over);
+	if (!over && !s->committing)
+		net_stream_resume(s->stream);
+}
+
+static void on_drained(void *arg)
+{
+	struct session *s = arg;
+
+	if (!s->committing)
+		net_stream_resume(s->stream);
+}
+
+static void on_ended(void *arg, int err)
+{
+	struct session *s = arg;
+	bool over;
+
+	(void)err;
+	assert(s->magic == SESSION_MAGIC);
+	if (s->committing) {
+		session_end(s);
+		return;
+	}
+	smtp_server_eof(s->smtp);
+	(void)feed(s, NULL, 0, &over);
+	if (!over)
+		session_end(s);
+}
+
+static void on_deadline(void *arg)
+{
+	struct session *s = arg;
+	uint64_t now = net_loop_now_ms(s->worker->loop);
+	bool over;
+
+	if (s->committing)
+		return;
+	if (smtp_server_deadline(s->smtp) > now) {
+		net_timer_set(s->timer, smtp_server_deadline(s->smtp));
+		return;
+	}
+	session_refused(s, REPLY_TIMEOUT, &no_args, SPAN_LIT(""));
+	smtp_server_timeout(s->smtp, now);
+	(void)feed(s, NULL, 0, &over);
+	if (!over)
+		session_end(s);
+}
+
+void session_abort(struct session *s, int reply)
+{
+	bool over;
+
+	(void)smtp_server_abort(s->smtp, reply, &no_args);
+	(void)feed(s, NULL, 0, &over);
+	if (!over)
+		session_end(s);
+}
+
+static const struct net_stream_events stream_events = {
+	.octets = on_octets,
+	.drained = on_drained,
+	.ended = on_ended,
+};
+
+static int machine_new(struct session *s)
+{
+	const struct config *cfg = s->worker->cfg;
+	struct smtp_server_options o;
+
+	smtp_server_options_init(&o, cfg->catalogue, cfg->hostname);
+	o.format = (struct reply_format){ cfg->reply_style, cfg->help_url };
+	o.message_octets_max = cfg->message_octets_max;
+	o.rcpt_max = cfg->rcpt_max;
+	o.line_octets_max = cfg->line_octets_max;
+	o.error_soft_limit = cfg->error_soft_limit;
+	o.error_hard_limit = cfg->error_hard_limit;
+	o.junk_limit = cfg->junk_limit;
+	o.hops_max = cfg->hops_max;
+	o.timeout_ms = cfg->command_timeout_ms;
+	o.helo_required = cfg->helo_required;
+	o.session = span_str(s->id);
+	return smtp_server_new(&o, s->started_ms, &s->smtp);
+}
+
+static void know_client(struct session *s)
+{
+	static const struct span no_key = { (const uint8_t *)"", 0 };
+	char address[IP_TEXT_MAX];
+
+	net_stream_peer(s->stream, &s->client_ip, NULL);
+	ip_text(&s->client_ip, address);
+	snprintf(s->client, sizeof(s->client), "unknown[%s]", address);
+	(void)facts_set(&s->facts, (struct fact_key){ FACT_client_address, no_key }, FACT_ANSWER,
+	    span_str(address));
+}
+
+static void make_id(char *to)
+{
+	static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
+	uint8_t octets[12];
+
+	random_fill(octets, sizeof(octets));
+	for (size_t i = 0; i < sizeof(octets); i++)
+		to[i] = alphabet[octets[i] % 32];
+	to[sizeof(octets)] = '\0';
+}
+
+void session_start(struct server_worker *w, int fd, enum config_service service)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	bool over;
+
+	(void)service;
+	if (!s || net_timer_new(w->loop, on_deadline, s, &s->timer) < 0) {
+		free(s);
+		close(fd);
+		return;
+	}
+	s->magic = SESSION_MAGIC;
+	s->worker = w;
+	s->started_ms = net_loop_now_ms(w->loop);
+	make_id(s->id);
+	facts_init(&s->facts, FACTS_OCTETS_MAX);
+	transaction_init(&s->txn);
+	s->next = w->sessions;
+	if (s->next)
+		s->next->prev = s;
+	w->sessions = s;
+	w->session_count++;
+	atomic_fetch_add(&w->shared->sessions, 1);
+	if (machine_new(s) < 0) {
+		close(fd);
+		session_free(s);
+		return;
+	}
+	if (net_stream_open(w->loop, fd, &stream_events, s, &s->stream) < 0) {
+		session_free(s);
+		return;
+	}
+	know_client(s);
+	if (net_stream_unread(s->stream) > 0) {
+		struct event ev = { .type = EVENT_EARLY_TALKER,
+			.session = span_str(s->id),
+			.client = span_str(s->client) };
+		smtp_server_set_early(s->smtp);
+		event_emit(w->shared->events, &ev);
+	}
+	(void)feed(s, NULL, 0, &over);
+}

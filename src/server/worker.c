@@ -1,0 +1,121 @@
+/*
+ * server/worker.c - listeners and sessions of one loop, and their clean stop.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "base/err.h"
+#include "catalogue/reply_ids.h"
+#include "server/server-private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int server_shared_init(struct server_shared *shared, const struct config *cfg, struct spool *spool,
+    struct event_sink *events)
+{
+	int r = server_clients_new(&shared->clients);
+
+	atomic_init(&shared->sessions, 0);
+	shared->spool = spool;
+	shared->events = events;
+	shared->recipient_list = (struct policy_list){ .count = 0 };
+	for (const char **name = cfg->recipient_restrictions; r == 0 && *name; name++)
+		r = policy_list_add(&shared->recipient_list, span_str(*name));
+	/* As Postfix's smtpd_reject_unlisted_recipient: also for those that the list permits, for
+	 * taking mail for nobody only makes a bounce. */
+	shared->recipient_last = (struct policy_list){ .count = 0 };
+	if (r == 0)
+		r = policy_list_add(&shared->recipient_last, SPAN_LIT("reject_unlisted_recipient"));
+	return r;
+}
+
+void server_shared_done(struct server_shared *shared)
+{
+	server_clients_free(&shared->clients);
+}
+
+int server_worker_new(struct net_loop *loop, struct config *cfg, struct server_shared *shared,
+    const struct server_hooks *hooks, struct server_worker **w_r)
+{
+	struct server_worker *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ERR_NOMEM;
+	w->loop = loop;
+	w->cfg = config_ref(cfg);
+	w->shared = shared;
+	w->hooks = *hooks;
+	*w_r = w;
+	return 0;
+}
+
+static void on_client(void *arg, int fd)
+{
+	struct server_listener *ln = arg;
+
+	session_start(ln->worker, fd, ln->service);
+}
+
+int server_worker_listen(struct server_worker *w, int fd, enum config_service service)
+{
+	struct server_listener *ln = calloc(1, sizeof(*ln));
+	int r;
+
+	if (!ln) {
+		close(fd);
+		return -ERR_NOMEM;
+	}
+	ln->worker = w;
+	ln->service = service;
+	r = net_listener_start(w->loop, fd, on_client, ln, &ln->ln);
+	if (r < 0) {
+		free(ln);
+		return r;
+	}
+	ln->next = w->listeners;
+	w->listeners = ln;
+	return 0;
+}
+
+void server_worker_stop(struct server_worker *w, void (*stopped)(void *arg), void *arg)
+{
+	struct session *s, *next;
+
+	for (struct server_listener *ln = w->listeners; ln; ln = ln->next)
+		net_listener_close(&ln->ln);
+	/* The sessions end on their own answers; only then is `stopped` set, so that none of them
+	 * calls it inside this loop. */
+	w->stopping = true;
+	for (s = w->sessions; s; s = next) {
+		next = s->next;
+		if (!s->committing && !smtp_server_in_transaction(s->smtp))
+			session_abort(s, REPLY_CLOSING);
+	}
+	w->stopped = stopped;
+	w->stopped_arg = arg;
+	if (w->session_count == 0)
+		stopped(arg);
+}
+
+void server_worker_free(struct server_worker **w)
+{
+	struct server_listener *ln, *next;
+
+	if (!*w)
+		return;
+	assert((*w)->session_count == 0);
+	for (ln = (*w)->listeners; ln; ln = next) {
+		next = ln->next;
+		net_listener_close(&ln->ln);
+		free(ln);
+	}
+	config_unref(&(*w)->cfg);
+	free(*w);
+	*w = NULL;
+}
+
+size_t server_worker_sessions(const struct server_worker *w)
+{
+	return w->session_count;
+}

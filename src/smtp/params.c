@@ -1,0 +1,216 @@
+/*
+ * smtp/params.c - parameters of MAIL and RCPT; see smtp/params.h.
+ *
+ * One row a parameter; a second one of the same name is as bad as a bad value,
+ * because nobody can say which of the two the client meant.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "smtp/params.h"
+#include "base/err.h"
+#include "catalogue/reply_ids.h"
+#include "smtp/address.h"
+#include "smtp/server.h"
+
+/* Take a value; 0, -ERR_SYNTAX, -ERR_RANGE, -ERR_NOMEM. */
+typedef int param_fn(struct span value, struct arena *arena, struct smtp_params *p);
+
+/* What a DSN will carry must fit into its header: no controls, no octets above ASCII. */
+static bool is_printable(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 32 || s.p[i] > 126)
+			return false;
+	return true;
+}
+
+static int take_size(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	(void)arena;
+	return span_u64(value, INT64_MAX, &p->size);
+}
+
+static int take_body(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	const struct span seven = SPAN_LIT("7BIT"), eight = SPAN_LIT("8BITMIME");
+
+	(void)arena;
+	p->body_8bit = span_eq_nocase(value, eight);
+	return p->body_8bit || span_eq_nocase(value, seven) ? 0 : -ERR_SYNTAX;
+}
+
+static int take_ret(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	const struct span full = SPAN_LIT("FULL"), hdrs = SPAN_LIT("HDRS");
+
+	(void)arena;
+	if (span_eq_nocase(value, full))
+		p->ret = SMTP_RET_FULL;
+	else if (span_eq_nocase(value, hdrs))
+		p->ret = SMTP_RET_HDRS;
+	else
+		return -ERR_SYNTAX;
+	return 0;
+}
+
+static int take_envid(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	struct span envid;
+	int rc = smtp_xtext_decode(value, arena, &envid);
+
+	if (rc < 0)
+		return rc;
+	if (!is_printable(envid))
+		return -ERR_SYNTAX;
+	p->envid = envid;
+	return 0;
+}
+
+static int notify_bit(struct span word)
+{
+	static const struct {
+		const char *name;
+		int bit;
+	} words[] = {
+		{ "NEVER", SMTP_NOTIFY_NEVER },
+		{ "SUCCESS", SMTP_NOTIFY_SUCCESS },
+		{ "FAILURE", SMTP_NOTIFY_FAILURE },
+		{ "DELAY", SMTP_NOTIFY_DELAY },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (span_eq_nocase(word, span_str(words[i].name)))
+			return words[i].bit;
+	return 0;
+}
+
+static int take_notify(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	unsigned bits = 0;
+
+	(void)arena;
+	for (;;) {
+		ptrdiff_t comma = span_find(value, ',');
+		struct span word = span_of(value.p, comma < 0 ? value.n : (size_t)comma);
+		int bit = notify_bit(word);
+		if (!bit)
+			return -ERR_SYNTAX;
+		bits |= (unsigned)bit;
+		if (comma < 0)
+			break;
+		value = span_skip(value, word.n + 1);
+	}
+	if ((bits & SMTP_NOTIFY_NEVER) && bits != SMTP_NOTIFY_NEVER)
+		return -ERR_SYNTAX;
+	p->notify = (uint8_t)bits;
+	return 0;
+}
+
+/* "rfc822;xtext": the type is an atom, both halves say something; RFC 3461 4.2. */
+static int take_orcpt(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	ptrdiff_t semicolon = span_find(value, ';');
+	struct span address;
+	uint8_t *joined;
+	int rc;
+
+	if (semicolon <= 0)
+		return -ERR_SYNTAX;
+	for (ptrdiff_t i = 0; i < semicolon; i++)
+		if (!ascii_is_alpha(value.p[i]) && !ascii_is_digit(value.p[i]) && value.p[i] != '-')
+			return -ERR_SYNTAX;
+	rc = smtp_xtext_decode(span_skip(value, (size_t)semicolon + 1), arena, &address);
+	if (rc < 0)
+		return rc;
+	if (address.n == 0 || !is_printable(address))
+		return -ERR_SYNTAX;
+	joined = arena_alloc(arena, (size_t)semicolon + 1 + address.n);
+	if (!joined)
+		return -ERR_NOMEM;
+	memcpy(joined, value.p, (size_t)semicolon + 1);
+	memcpy(joined + semicolon + 1, address.p, address.n);
+	p->orcpt = span_of(joined, (size_t)semicolon + 1 + address.n);
+	return 0;
+}
+
+/*
+ * SIZE and BODY need no bit: a server that does not announce them loses nothing by
+ * understanding them.  DSN's do: who asks for a notification must not be told yes.
+ */
+/* clang-format off */
+static const struct param {
+	const char *name;
+	enum smtp_params_verb verb;
+	param_fn *take;
+	unsigned extension;
+	int bad;    /* value or repetition is bad */
+	int absent; /* the extension is off */
+	const char *rfc;
+} params[] = {
+	{ "SIZE",   SMTP_PARAMS_MAIL, take_size,   0,            REPLY_BAD_SIZE,           0,                  "1870#6.1" },
+	{ "BODY",   SMTP_PARAMS_MAIL, take_body,   0,            REPLY_UNSUPPORTED_OPTION, 0,                  "6152#2" },
+	{ "RET",    SMTP_PARAMS_MAIL, take_ret,    SMTP_EXT_DSN, REPLY_BAD_RET,            REPLY_DSN_DISABLED, "3461#4.3" },
+	{ "ENVID",  SMTP_PARAMS_MAIL, take_envid,  SMTP_EXT_DSN, REPLY_BAD_ENVID,          REPLY_DSN_DISABLED, "3461#4.4" },
+	{ "NOTIFY", SMTP_PARAMS_RCPT, take_notify, SMTP_EXT_DSN, REPLY_BAD_NOTIFY,         REPLY_DSN_DISABLED, "3461#4.1" },
+	{ "ORCPT",  SMTP_PARAMS_RCPT, take_orcpt,  SMTP_EXT_DSN, REPLY_BAD_ORCPT,          REPLY_DSN_DISABLED, "3461#4.2" },
+};
+/* clang-format on */
+
+/* One "NAME=value"; returns as smtp_params_parse(). */
+static int take_param(struct span word, enum smtp_params_verb verb, unsigned extensions,
+    struct arena *arena, struct smtp_params *p, int *reply_r)
+{
+	ptrdiff_t equals = span_find(word, '=');
+	struct span name = span_of(word.p, equals < 0 ? word.n : (size_t)equals);
+
+	*reply_r = REPLY_UNSUPPORTED_OPTION;
+	if (equals < 0)
+		return -ERR_SYNTAX;
+	for (size_t i = 0; i < sizeof(params) / sizeof(*params); i++) {
+		const struct param *row = &params[i];
+		int rc;
+		if (row->verb != verb || !span_eq_nocase(name, span_str(row->name)))
+			continue;
+		*reply_r = row->absent;
+		if (row->extension & ~extensions)
+			return -ERR_SYNTAX;
+		*reply_r = row->bad;
+		if (p->seen & (1u << i))
+			return -ERR_SYNTAX;
+		p->seen |= 1u << i;
+		rc = row->take(span_skip(word, name.n + 1), arena, p);
+		if (rc == -ERR_RANGE) /* digits enough, but more than any file holds */
+			*reply_r = REPLY_SIZE_LIMIT;
+		return rc == -ERR_RANGE ? -ERR_SYNTAX : rc;
+	}
+	return -ERR_SYNTAX;
+}
+
+static bool is_blank(uint8_t c)
+{
+	return c == ' ' || c == '\t';
+}
+
+int smtp_params_parse(struct span s, enum smtp_params_verb verb, unsigned extensions,
+    struct arena *arena, struct smtp_params *p_r, int *reply_r, struct span *bad_r)
+{
+	struct smtp_params p = { 0 };
+
+	for (s = span_trim(s); s.n; s = span_trim(s)) {
+		struct span word = { s.p, 0 };
+		int rc, reply;
+
+		while (word.n < s.n && !is_blank(s.p[word.n]))
+			word.n++;
+		rc = take_param(word, verb, extensions, arena, &p, &reply);
+		if (rc == -ERR_SYNTAX) {
+			*reply_r = reply;
+			*bad_r = word;
+		}
+		if (rc < 0)
+			return rc;
+		s = span_skip(s, word.n);
+	}
+	*p_r = p;
+	return 0;
+}

@@ -1,0 +1,141 @@
+/*
+ * smtp/server-private.h - what the files of the server machine share.
+ *
+ *   server.c          life, steps and answers, the one place that changes the state
+ *   server-command.c  line reader, table of commands, their handlers
+ *   server-body.c     octets between 354 and the final dot
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_SMTP_SERVER_PRIVATE_H
+#define POSTERN_SMTP_SERVER_PRIVATE_H
+
+#include "smtp/params.h"
+#include "smtp/server.h"
+
+/* One row per state; enum, name and documentation come from here. */
+#define SMTP_SERVER_STATES(X)                                                                      \
+	X(CONNECT, "the host has not yet said whether it takes the connection")                    \
+	X(DENIED, "connection refused; only QUIT gets its usual answer")                           \
+	X(START, "banner sent, a greeting is required and has not come")                           \
+	X(READY, "no transaction")                                                                 \
+	X(MAIL, "MAIL accepted, no recipient yet")                                                 \
+	X(RCPT, "at least one recipient accepted")                                                 \
+	X(BODY, "reading the octets of the message")                                               \
+	X(END, "end of data seen, the host has the message")                                       \
+	X(CLOSED, "nothing is read any more")
+
+enum smtp_server_state {
+#define X(name, doc) SMTP_ST_##name,
+	SMTP_SERVER_STATES(X)
+#undef X
+	    SMTP_ST_COUNT
+};
+
+/* Where the reader of the body stands.  Only a true CRLF leads to BOL. */
+enum smtp_body_at {
+	SMTP_BODY_BOL,   /* at the start of a line */
+	SMTP_BODY_MID,   /* within a line */
+	SMTP_BODY_CR,    /* within a line, the last octet was CR */
+	SMTP_BODY_DOT,   /* a dot at the start of a line is held back */
+	SMTP_BODY_DOT_CR /* and a CR behind it */
+};
+
+/* Where the look-out for Received fields stands; enough of a header for that. */
+enum smtp_header_at {
+	SMTP_HEADER_BOL,
+	SMTP_HEADER_NAME,
+	SMTP_HEADER_BLANK, /* blanks between name and colon */
+	SMTP_HEADER_REST,  /* behind the colon, or a folded line */
+	SMTP_HEADER_DONE
+};
+
+/* All that the machine keeps of one transaction; smtp_server_txn_reset() clears it as a whole. */
+struct smtp_txn {
+	uint32_t rcpts;     /* accepted */
+	uint32_t overshoot; /* refused because there were too many */
+	uint64_t octets;    /* of the body so far, dots unstuffed */
+	uint32_t hops;
+	int fault; /* reply id or -1 */
+	enum smtp_body_at at;
+	enum smtp_header_at header;
+	uint8_t name_n; /* octets of this field's name */
+	bool maybe_hop; /* and so far they are those of "Received" */
+};
+
+struct smtp_server {
+	struct smtp_server_options o;
+	enum smtp_server_state state;
+	struct smtp_step step;
+	bool waiting;    /* the step waits for an answer */
+	bool failed;     /* out of memory: fatal */
+	bool esmtp;      /* greeted with EHLO */
+	bool early;      /* the client spoke out of turn */
+	bool want_reset; /* a RESET step is due */
+	bool closing;    /* a CLOSE step is due, after RESET */
+	bool touched;    /* something happened that starts the time-out afresh */
+	int close_reply; /* its reply, -1: none */
+	uint32_t errors, junk;
+	uint64_t deadline_ms;
+	/* the command line: `line` holds it, or as much as there is */
+	struct buf line;
+	bool line_long; /* over the limit: the rest is eaten */
+	bool line_cr;   /* the last octet was CR */
+	bool line_done; /* it was run: the next octet begins another */
+	/* spans of the step, dropped with it */
+	struct arena arena;
+	struct smtp_txn txn;
+	struct buf out;
+	char *client;        /* name[address] for replies, kept from a refused CONNECT */
+	char numbers[2][24]; /* texts of {limit} and {octets} */
+};
+
+/* server.c */
+void smtp_server_state_set(struct smtp_server *s, enum smtp_server_state state);
+/* The one end of a transaction.  told: the host knows already (it answered MESSAGE). */
+void smtp_server_txn_reset(struct smtp_server *s, bool told);
+/* Add a reply of the machine's own to the output; its code, 0 when out of memory. */
+int smtp_server_say(struct smtp_server *s, int reply, const struct reply_args *args);
+/* Refuse: say it, count it, make it the REFUSED step. */
+void smtp_server_refuse(struct smtp_server *s, int reply, const struct reply_args *args);
+/* Nothing more is read; RESET when due, then CLOSE. */
+void smtp_server_close(struct smtp_server *s, int reply);
+/* Make this the step, waiting for its answer. */
+void smtp_server_ask(struct smtp_server *s, enum smtp_step_kind kind);
+struct span smtp_server_number(struct smtp_server *s, unsigned which, uint64_t n);
+
+/* server-command.c: take octets until a line is whole and run it.  Returns octets taken. */
+size_t smtp_server_line(struct smtp_server *s, const uint8_t *buf, size_t len);
+
+/* server-body.c: take octets until a step is due or all are taken.  Returns octets taken. */
+size_t smtp_server_body(struct smtp_server *s, const uint8_t *buf, size_t len);
+
+/*
+ * The table of commands, for HELP, documentation and the matrix test.  `states` has
+ * a reply id for each state in which the command is refused without a look at its
+ * arguments, or -1.
+ */
+enum {
+	SMTP_CMD_LAST =
+	    1, /* ends a pipelined group: octets behind it came too early, RFC 2920 3.1 */
+	SMTP_CMD_JUNK = 2, /* counted against junk_limit */
+	SMTP_CMD_QUIT = 4  /* is answered after a refused connection as well */
+};
+
+struct smtp_command {
+	const char *verb;
+	void (*run)(struct smtp_server *s, struct span args); /* NULL: not implemented */
+	unsigned valid;                                       /* bits of states */
+	unsigned flags;
+	unsigned extension; /* bit that must be on, 0: none */
+	int absent;         /* reply when it is off or there is no handler */
+	int misuse[3];      /* reply in START, READY, and within a transaction where not valid */
+	const char *rfc;
+};
+
+extern const struct smtp_command smtp_commands[];
+extern const size_t smtp_command_count;
+/* Reply that a command earns in a state by the table alone, or -1 when its handler decides. */
+int smtp_command_misuse(const struct smtp_command *row, enum smtp_server_state state);
+
+#endif
