@@ -67,7 +67,8 @@ static void commit(struct flight *f)
 	f->op.arg = f;
 	if (spool_draft_new(sp, &d) < 0 || spool_draft_write(d, span_of(body, octets)) < 0)
 		abort();
-	spool_commit(sp, f->id, span_str("an envelope of about the usual length, with sender and recipient"),
+	spool_commit(sp, f->id,
+	    span_str("an envelope of about the usual length, with sender and recipient"),
 	    span_str("Received: from a by b\r\n"), &d, 1, false, &f->op);
 }
 
@@ -203,8 +204,8 @@ int main(int argc, char **argv)
 		qsort(mine, 3, sizeof(double), compare);
 		qsort(theirs, 3, sizeof(double), compare);
 		qsort(cpu, 3, sizeof(double), compare);
-		printf("| %u | %.0f | %.1f | %.0f | %.1f |\n", flights[i], mine[1], cpu[1], theirs[1],
-		    mine[1] / theirs[1]);
+		printf("| %u | %.0f | %.1f | %.0f | %.1f |\n", flights[i], mine[1], cpu[1],
+		    theirs[1], mine[1] / theirs[1]);
 		fflush(stdout);
 	}
 	free(body);
