@@ -19,4 +19,7 @@ int cmd_serve(int argc, char **argv);
 /* Is a configuration good?  0 yes, 1 no: every error on standard error. */
 int cmd_check_config(int argc, char **argv);
 
+/* A look at the spool: check, cat, dump, stats.  check: 1 when there is damage. */
+int cmd_spool(int argc, char **argv);
+
 #endif

@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
 	{ "serve", cmd_serve, "run the server in the foreground" },
 	{ "check-config", cmd_check_config, "is a configuration good? every error, with file, line and key" },
+	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "explain", cmd_explain, "what a code or a reply means, and what to do" },
 };
 
