@@ -29,7 +29,7 @@ int cmd_why(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 
-/* The spool on disk: check, cat, dump, stats. */
+/* A look at the spool: check, cat, dump, stats.  check: 1 when there is damage. */
 int cmd_spool(int argc, char **argv);
 
 #endif

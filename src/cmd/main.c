@@ -18,6 +18,7 @@ static const struct {
 	    "is a configuration good? every error, with file, line and key" },
 	{ "why", cmd_why, "where a message is, what happened, who must act, when it moves next" },
 	{ "queue", cmd_queue, "list, show, retry, hold, release, delete, bounce queued mail" },
+	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "stats", cmd_stats, "numbers of the running server" },
 	{ "stop", cmd_stop, "end the running server cleanly" },
 	{ "explain", cmd_explain, "what a code or a reply means, and what to do" },

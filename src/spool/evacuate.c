@@ -157,7 +157,8 @@ static bool alive(struct spool *sp, uint32_t number, const struct hint_entry *e,
 	*x_r = *x;
 	if (e->type == RECORD_MESSAGE)
 		return x->segment == number && x->offset == e->offset;
-	return x->state_segment == number && x->state_offset == e->offset;
+	/* Where its MESSAGE stands here too, it goes along inside of it. */
+	return x->segment != number && x->state_segment == number && x->state_offset == e->offset;
 }
 
 static void gather(struct spool *sp, struct evacuation *ev)

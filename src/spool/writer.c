@@ -368,12 +368,12 @@ static struct req *group_write(struct spool *sp, struct group *g, bool again)
 	if (g->octets > 0)
 		atomic_fetch_add(&sp->batches, 1);
 	atomic_store(&sp->last_error, err);
+	/* Who hears of it and asks spool_room() is to get the same answer. */
+	if (err == -ERR_NOSPACE)
+		space_full(sp, err);
 	settle(sp, settled);
-	if (err < 0) {
+	if (err < 0)
 		writer_abandon_tail(sp, good, err);
-		if (err == -ERR_NOSPACE)
-			space_full(sp, err);
-	}
 	return retry;
 }
 
