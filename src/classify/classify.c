@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "classify/classify.h"
+#include "catalogue/explain.h"
 
 #include <stdio.h>
 
@@ -107,12 +108,35 @@ static uint16_t by_catalogue(
 	return in->code >= 500 ? 1999 : in->code >= 400 ? 3999 : FAILURE_UNKNOWN;
 }
 
+/* The row of our catalogue whose text this is, or NULL: other servers use Postfix's words too. */
+static const struct cat_reply *find_row(const struct catalogue *cat, const struct classify_input *in)
+{
+	const struct cat_reply *best = NULL;
+	int most = 0;
+
+	for (size_t i = 0; i < catalogue_reply_count(cat); i++) {
+		const struct cat_reply *row = catalogue_reply(cat, (int)i);
+		struct reply_args args;
+		int literal;
+		if (row->code != in->code || row->artefact || !row->failure_code ||
+		    row->enhanced.class_ != in->enhanced.class_ ||
+		    row->enhanced.subject != in->enhanced.subject ||
+		    row->enhanced.detail != in->enhanced.detail)
+			continue;
+		literal = cat_text_match(row->text, in->text, &args);
+		if (literal > most) {
+			most = literal;
+			best = row;
+		}
+	}
+	return best;
+}
+
 static void decide(
     const struct catalogue *cat, const struct classify_input *in, struct classify_result *r)
 {
 	const struct cat_policy *policy = find_policy(cat, in->text);
-	int reply = catalogue_match(cat, in->code, in->enhanced, in->text);
-	const struct cat_reply *row = reply >= 0 ? catalogue_reply(cat, reply) : NULL;
+	const struct cat_reply *row = find_row(cat, in);
 	const char *what;
 
 	if (policy) {
@@ -121,7 +145,7 @@ static void decide(
 		snprintf(r->rule, sizeof(r->rule), "policy code %s", policy->code);
 		return;
 	}
-	if (row && row->failure_code) {
+	if (row) {
 		r->failure_code = row->failure_code;
 		r->acts = row->acts;
 		snprintf(r->rule, sizeof(r->rule), "reply %s", row->id);

@@ -13,4 +13,10 @@
 /* What a code or a reply means.  0 known, 1 not known, 2 usage. */
 int cmd_explain(int argc, char **argv);
 
+/* Run the server in the foreground.  1: it could not start. */
+int cmd_serve(int argc, char **argv);
+
+/* Is a configuration good?  0 yes, 1 no: every error on standard error. */
+int cmd_check_config(int argc, char **argv);
+
 #endif

@@ -13,6 +13,8 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *line;
 } commands[] = {
+	{ "serve", cmd_serve, "run the server in the foreground" },
+	{ "check-config", cmd_check_config, "is a configuration good? every error, with file, line and key" },
 	{ "explain", cmd_explain, "what a code or a reply means, and what to do" },
 };
 

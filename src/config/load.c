@@ -82,6 +82,8 @@ static void read_row(struct yaml_errors *e, const struct config_schema *row,
 	const char *s = NULL;
 	int r = 0;
 
+	if (!n)
+		return; /* not in the file: the standard value stays */
 	switch (row->type) {
 	case CONFIG_TYPE_STRING:
 		r = yaml_text(e, n, &s);

@@ -48,15 +48,21 @@ bool queue_remove(struct queue *q, uint64_t id);
  */
 bool queue_take(struct queue *q, int64_t now_ms, uint64_t *id_r);
 
+/* Is it known at all? */
+bool queue_has(const struct queue *q, uint64_t id);
+
+/* Mark one active before its time: an operator's command works on it.  False: not known, or active. */
+bool queue_activate(struct queue *q, uint64_t id);
+
 /* When the next one is due; INT64_MAX: nothing waits. */
 int64_t queue_due(const struct queue *q);
 
 /* How many are known, and how many are active. */
 size_t queue_count(const struct queue *q);
 size_t queue_active(const struct queue *q);
-/* Is it known at all?  Mark one active that is not due (an operator's command works on it). */
-bool queue_has(const struct queue *q, uint64_t id);
-bool queue_activate(struct queue *q, uint64_t id);
 bool queue_is_active(const struct queue *q, uint64_t id);
+
+/* Memory that it takes. */
+size_t queue_octets(const struct queue *q);
 
 #endif

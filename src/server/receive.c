@@ -14,6 +14,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* A longer one is cut: it is only to find the message by. */
+#define MESSAGE_ID_MAX 998
+
 static const struct span nothing = { (const uint8_t *)"", 0 };
 
 void transaction_init(struct transaction *t)
@@ -27,7 +30,9 @@ void transaction_reset(struct session *s)
 	struct transaction *t = &s->txn;
 
 	spool_draft_free(&t->draft);
-	mime_header_reader_free(&t->headers);
+	if (t->header_open)
+		mime_header_done(&t->headers);
+	t->header_open = false;
 	arena_reset(&t->arena);
 	buf_reset(&t->trace);
 	t->env = (struct envelope){ 0 };
@@ -135,14 +140,37 @@ void transaction_data(struct session *s)
 	struct reply_args args = { 0 };
 	int r = spool_draft_new(s->worker->shared->spool, &t->draft);
 
-	if (r == 0)
-		r = mime_header_reader_new(&t->headers);
 	if (r < 0) {
 		refuse(s, r == -ERR_NOMEM ? REPLY_NO_RESOURCES : room_reply(r), &args, nothing);
 		return;
 	}
+	mime_header_init(&t->headers, MESSAGE_ID_MAX);
+	t->header_open = true;
 	t->env.id = queue_id_new();
 	session_answer(s, REPLY_DATA_GO, &args);
+}
+
+/* Look for the Message-ID in what comes in of the header; by it `postern why` finds the message. */
+static void read_header(struct transaction *t, struct span octets)
+{
+	const struct mime_field *field;
+	size_t used;
+	int r;
+
+	while (t->header_open && (r = mime_header_feed(&t->headers, octets, &used, &field)) != 0) {
+		octets = span_skip(octets, used);
+		if (r == MIME_HEADER_FIELD && !t->env.message_id.n &&
+		    span_eq_nocase(field->name, SPAN_LIT("Message-ID"))) {
+			struct span id = field->value;
+			if (id.n > 2 && id.p[0] == '<' && id.p[id.n - 1] == '>')
+				id = span_of(id.p + 1, id.n - 2);
+			t->env.message_id = arena_span(&t->arena, id);
+		}
+		if (r != MIME_HEADER_FIELD) {
+			mime_header_done(&t->headers);
+			t->header_open = false;
+		}
+	}
 }
 
 void transaction_body(struct session *s, struct span octets)
@@ -151,7 +179,7 @@ void transaction_body(struct session *s, struct span octets)
 
 	if (t->draft_err < 0)
 		return; /* read to its end; the answer then says why it was not taken */
-	mime_header_reader_feed(t->headers, octets);
+	read_header(t, octets);
 	t->draft_err = spool_draft_write(t->draft, octets);
 }
 
@@ -267,7 +295,8 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 	env->helo = helo ? helo->value : nothing;
 	env->protocol = span_str(smtp_server_protocol(s->smtp));
 	env->session = span_str(s->id);
-	env->message_id = mime_header_reader_message_id(t->headers);
+	if (!env->message_id.p)
+		env->message_id = nothing;
 	/* 1 MiB of transaction at most, encoded a little larger. */
 	buf_init(&record, 2 * TRANSACTION_OCTETS_MAX);
 	buf_init(&prefix, 8192);

@@ -45,7 +45,8 @@ struct transaction {
 	size_t rcpt_room;
 	struct spool_draft *draft;
 	int draft_err;
-	struct mime_header_reader *headers; /* reads the body's header while it comes in */
+	struct mime_header_reader headers; /* reads the body's header while it comes in */
+	bool header_open;
 	struct buf trace;
 	bool open;
 };

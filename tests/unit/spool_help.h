@@ -161,7 +161,7 @@ static inline void dir_remove(const char *dir)
 	while ((de = readdir(d))) {
 		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		snprintf(path, sizeof(path), "%.500s/%.255s", dir, de->d_name);
 		if (unlink(path) < 0)
 			dir_remove(path);
 	}
