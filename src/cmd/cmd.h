@@ -32,4 +32,7 @@ int cmd_stats(int argc, char **argv);
 /* A look at the spool: check, cat, dump, stats.  check: 1 when there is damage. */
 int cmd_spool(int argc, char **argv);
 
+/* Write the pages of docs/reference that come from tables in the code. */
+int cmd_reference(int argc, char **argv);
+
 #endif

@@ -71,8 +71,8 @@ int control_request_send(const char *run_directory, const json_t *request,
 		return fd;
 	}
 	/* A server that hangs must not hang us: a minute without any answer is an answer. */
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 60 },
-	    sizeof(struct timeval));
+	(void)setsockopt(
+	    fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 60 }, sizeof(struct timeval));
 	r = file_write_all(fd, text, strlen(text));
 	if (r == 0)
 		r = file_write_all(fd, "\n", 1);

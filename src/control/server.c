@@ -131,7 +131,8 @@ static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 	if (c->busy)
 		return 0;
 	if (end) {
-		/* The call may be gone after this; what is behind the line comes again when it has ended. */
+		/* The call may be gone after this; what is behind the line comes again when it has
+		 * ended. */
 		take_request(c, p, (size_t)(end - p));
 		return (size_t)(end - p) + 1;
 	}
