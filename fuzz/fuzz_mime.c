@@ -26,9 +26,8 @@ static void read_all(struct span s, uint32_t seed, bool pieces, struct buf *log)
 			    f->name.n > 0 && f->name.n <= MIME_NAME_MAX && f->value.n <= 100);
 			buf_add_span(log, f->name);
 			buf_add_char(log, ':');
-			/* a CR at the very bound may be counted before its LF is seen */
-			if (!f->cut)
-				buf_add_span(log, f->value);
+			buf_add_span(log, f->value);
+			buf_add_char(log, f->cut ? '~' : '.');
 			buf_add_char(log, '\n');
 		}
 	}

@@ -51,7 +51,7 @@ static void act(struct smtp_client *c, unsigned *messages, bool *dot_sent)
 	switch (smtp_client_step(c)) {
 	case SMTP_CLIENT_DONE:
 		check_outcomes(c, *dot_sent);
-		/* fall through */
+		__attribute__((fallthrough));
 	case SMTP_CLIENT_READY:
 		*dot_sent = false;
 		if ((*messages)++ < 3)

@@ -109,7 +109,8 @@ static uint16_t by_catalogue(
 }
 
 /* The row of our catalogue whose text this is, or NULL: other servers use Postfix's words too. */
-static const struct cat_reply *find_row(const struct catalogue *cat, const struct classify_input *in)
+static const struct cat_reply *find_row(
+    const struct catalogue *cat, const struct classify_input *in)
 {
 	const struct cat_reply *best = NULL;
 	int most = 0;

@@ -30,8 +30,8 @@ void mime_header_done(struct mime_header_reader *r)
 	buf_done(&r->value);
 }
 
-/* Keep what fits below the bound of the buffer; false without memory. */
-static bool keep(struct mime_header_reader *r, struct buf *to, struct span s)
+/* Keep what fits below the bound of the buffer; without memory the buffer has failed. */
+static void keep(struct mime_header_reader *r, struct buf *to, struct span s)
 {
 	size_t room = to->max - buf_len(to);
 
@@ -39,14 +39,14 @@ static bool keep(struct mime_header_reader *r, struct buf *to, struct span s)
 		r->cut = true;
 		s.n = room;
 	}
-	return buf_add_span(to, s) == 0;
+	buf_add_span(to, s);
 }
 
 static void open_field(struct mime_header_reader *r)
 {
 	buf_reset(&r->name);
 	buf_reset(&r->value);
-	r->cut = false;
+	r->cut = r->cr = false;
 	r->field_at = r->offset;
 	r->at = AT_NAME;
 }
@@ -64,22 +64,20 @@ static int close_field(struct mime_header_reader *r, const struct mime_field **f
 	return MIME_HEADER_FIELD;
 }
 
-/* The rest of a line of value without its line end; octets taken, or 0 without memory. */
+/* The rest of a line of value without its line end; returns octets taken. */
 static size_t take_value(struct mime_header_reader *r, struct span s)
 {
 	ptrdiff_t lf = span_find(s, '\n');
 	struct span text = span_of(s.p, lf < 0 ? s.n : (size_t)lf);
+	bool cr = text.n && text.p[text.n - 1] == '\r';
 
-	if (lf >= 0) {
+	if (r->cr && (lf != 0)) /* the CR held back was no line end */
+		keep(r, &r->value, SPAN_LIT("\r"));
+	text.n -= cr;
+	keep(r, &r->value, text);
+	r->cr = cr && lf < 0;
+	if (lf >= 0)
 		r->at = AT_FOLD;
-		if (text.n && text.p[text.n - 1] == '\r')
-			text.n--;
-	}
-	if (!keep(r, &r->value, text))
-		return 0;
-	/* a CR that was split from its LF is taken out again */
-	if (lf == 0 && buf_len(&r->value) && buf_span(&r->value).p[buf_len(&r->value) - 1] == '\r')
-		buf_truncate(&r->value, buf_len(&r->value) - 1);
 	return lf < 0 ? s.n : (size_t)lf + 1;
 }
 
@@ -112,8 +110,7 @@ static size_t take_octet(struct mime_header_reader *r, uint8_t c)
 			r->at = AT_END; /* no field: a line of the body */
 			return 0;
 		}
-		if (!keep(r, &r->name, span_of(&c, 1)))
-			r->name.failed = true;
+		keep(r, &r->name, span_of(&c, 1));
 		return 1;
 	case AT_VALUE:
 	case AT_FOLD:

@@ -31,6 +31,7 @@ struct mime_header_reader {
 	size_t fields;
 	unsigned at; /* private */
 	bool cut;
+	bool cr; /* a CR is held back: with an LF behind it, it is a line end */
 	struct mime_field field;
 };
 

@@ -20,10 +20,20 @@
 static const char received[] = "received";
 #define RECEIVED_N (sizeof(received) - 1)
 
+/*
+ * The first fault of each kind stays, and one of the line ends goes before all others:
+ * so the verdict does not hang on how the octets came in.
+ */
 static void fault(struct smtp_server *s, int reply)
 {
 	if (s->txn.fault < 0)
 		s->txn.fault = reply;
+}
+
+static void line_fault(struct smtp_server *s, int reply)
+{
+	if (s->txn.line_fault < 0)
+		s->txn.line_fault = reply;
 }
 
 /* A colon: this line is a field.  Was it Received? */
@@ -82,22 +92,37 @@ static void header_scan(struct smtp_server *s, struct span piece)
 	}
 }
 
+/* Look at octets as far as the message may go: header and NUL, whichever is wrong first. */
+static void check(struct smtp_server *s, struct span piece)
+{
+	const uint8_t *nul = s->o.nul_refused ? memchr(piece.p, 0, piece.n) : NULL;
+
+	if (nul)
+		piece.n = (size_t)(nul - piece.p);
+	if (s->txn.header != SMTP_HEADER_DONE)
+		header_scan(s, piece);
+	if (nul)
+		fault(s, REPLY_NUL_IN_DATA);
+}
+
 /* Hand out a run of the body unless a fault makes it worthless. */
 static void emit(struct smtp_server *s, const uint8_t *from, const uint8_t *to)
 {
-	struct span piece = span_of(from, (size_t)(to - from));
+	struct span piece = span_of(from, (size_t)(to - from)), good = piece;
+	uint64_t room =
+	    s->o.message_octets_max ? s->o.message_octets_max - s->txn.octets : UINT64_MAX;
 
-	if (piece.n == 0 || s->txn.fault >= 0)
+	if (piece.n == 0 || s->txn.fault >= 0 || s->txn.line_fault >= 0)
 		return;
-	s->txn.octets += piece.n;
-	if (s->o.message_octets_max && s->txn.octets > s->o.message_octets_max)
+	if (good.n > room)
+		good.n = (size_t)room;
+	if (good.n)
+		check(s, good);
+	if (good.n < piece.n)
 		fault(s, REPLY_MESSAGE_TOO_BIG);
-	else if (s->o.nul_refused && memchr(piece.p, 0, piece.n))
-		fault(s, REPLY_NUL_IN_DATA);
-	else if (s->txn.header != SMTP_HEADER_DONE)
-		header_scan(s, piece);
 	if (s->txn.fault >= 0)
 		return;
+	s->txn.octets += piece.n;
 	s->step.kind = SMTP_STEP_BODY;
 	s->step.octets = piece;
 }
@@ -105,13 +130,13 @@ static void emit(struct smtp_server *s, const uint8_t *from, const uint8_t *to)
 /* The true end was seen. */
 static void message_end(struct smtp_server *s)
 {
-	s->step.fault = s->txn.fault;
-	s->step.size = s->txn.octets;
-	if (s->txn.fault >= 0) {
-		s->step.args.field[REPLY_FIELD_limit] = smtp_server_number(s, 0,
-		    s->txn.fault == REPLY_MAIL_LOOP ? s->o.hops_max : s->o.message_octets_max);
-		s->step.args.field[REPLY_FIELD_octets] = smtp_server_number(s, 1, s->txn.octets);
-	}
+	struct smtp_txn *t = &s->txn;
+	uint64_t limit = t->fault == REPLY_MAIL_LOOP ? s->o.hops_max : s->o.message_octets_max;
+
+	s->step.fault = t->line_fault >= 0 ? t->line_fault : t->fault;
+	s->step.size = t->octets;
+	if (s->step.fault >= 0)
+		s->step.args.field[REPLY_FIELD_limit] = smtp_server_number(s, 0, limit);
 	smtp_server_state_set(s, SMTP_ST_END);
 	smtp_server_ask(s, SMTP_STEP_MESSAGE);
 }
@@ -128,12 +153,12 @@ static const uint8_t *scan_line(struct smtp_server *s, const uint8_t *p, const u
 	const uint8_t *stop = lf ? lf : end;
 	bool cr_last = stop > p && stop[-1] == '\r';
 
-	if (s->txn.fault < 0) {
+	if (s->txn.line_fault < 0) {
 		const uint8_t *text_end = cr_last ? stop - 1 : stop;
 		if (text_end > p && memchr(p, '\r', (size_t)(text_end - p)))
-			fault(s, REPLY_BARE_CR);
+			line_fault(s, REPLY_BARE_CR);
 		else if (lf && !cr_last)
-			fault(s, REPLY_BARE_LF);
+			line_fault(s, REPLY_BARE_LF);
 	}
 	if (cr_last)
 		s->txn.at = lf ? SMTP_BODY_BOL : SMTP_BODY_CR;
@@ -169,7 +194,7 @@ size_t smtp_server_body(struct smtp_server *s, const uint8_t *buf, size_t len)
 			if (*p == '\n')
 				p++;
 			else
-				fault(s, REPLY_BARE_CR);
+				line_fault(s, REPLY_BARE_CR);
 			break;
 		case SMTP_BODY_DOT:
 			if (*p == '\r') {
@@ -185,7 +210,7 @@ size_t smtp_server_body(struct smtp_server *s, const uint8_t *buf, size_t len)
 				return (size_t)(p + 1 - buf);
 			}
 			t->at = SMTP_BODY_MID; /* the CR held back needs no hand-out: it is a fault */
-			fault(s, REPLY_BARE_CR);
+			line_fault(s, REPLY_BARE_CR);
 			break;
 		}
 		/* clang-format on */

@@ -399,6 +399,7 @@ static void on_help(struct smtp_server *s, struct span args)
 	for (size_t i = 0; i < smtp_command_count; i++)
 		if (smtp_commands[i].run && !(smtp_commands[i].extension & ~s->o.extensions))
 			buf_addf(&text, " %s", smtp_commands[i].verb);
+	s->failed |= text.failed;
 	help.field[REPLY_FIELD_detail] = buf_span(&text);
 	smtp_server_say(s, REPLY_HELP, &help);
 	buf_done(&text);

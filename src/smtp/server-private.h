@@ -56,7 +56,8 @@ struct smtp_txn {
 	uint32_t overshoot; /* refused because there were too many */
 	uint64_t octets;    /* of the body so far, dots unstuffed */
 	uint32_t hops;
-	int fault; /* reply id or -1 */
+	int line_fault; /* a bare CR or LF: reply id or -1; goes before any other */
+	int fault;      /* what else is wrong with the message: reply id or -1 */
 	enum smtp_body_at at;
 	enum smtp_header_at header;
 	uint8_t name_n; /* octets of this field's name */

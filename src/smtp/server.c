@@ -58,7 +58,7 @@ int smtp_server_new(const struct smtp_server_options *o, uint64_t now_ms, struct
 	buf_init(&s->line, s->o.line_octets_max);
 	buf_init(&s->out, OUTPUT_MAX);
 	arena_init(&s->arena, STEP_MEMORY_MAX);
-	s->txn.fault = s->step.fault = s->step.reply = -1;
+	s->txn.line_fault = s->txn.fault = s->step.fault = s->step.reply = -1;
 	s->close_reply = -1;
 	s->deadline_ms = now_ms + s->o.timeout_ms;
 	*s_r = s;
@@ -91,7 +91,7 @@ void smtp_server_txn_reset(struct smtp_server *s, bool told)
 {
 	bool open = smtp_server_in_transaction(s);
 
-	s->txn = (struct smtp_txn){ .fault = -1 };
+	s->txn = (struct smtp_txn){ .line_fault = -1, .fault = -1 };
 	if (!open)
 		return;
 	if (!told)
@@ -393,8 +393,8 @@ int smtp_server_abort(struct smtp_server *s, int reply, const struct reply_args 
 
 	if (s->closing)
 		return 0;
+	code = smtp_server_say(s, reply, args); /* args may point into the step */
 	step_drop(s);
-	code = smtp_server_say(s, reply, args);
 	smtp_server_close(s, reply);
 	return s->failed ? -ERR_NOMEM : code;
 }
