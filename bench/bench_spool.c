@@ -7,6 +7,7 @@
  * flight (at most 16).  Both run on the same disk, one after the other, in turns.
  *
  *   bench_spool [DIR [SECONDS [OCTETS]]]
+ *   bench_spool DIR queue MESSAGES OCTETS      restart, updates, space given back
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -170,6 +171,82 @@ static double churn_files(unsigned in_flight, double seconds)
 	return (double)atomic_load(&finished) * 1000 / (double)(clock_mono_ms() - begin);
 }
 
+/* n messages queued: how soon is a restart ready, and how much memory does it take? */
+static int restart(const char *dir, uint64_t n)
+{
+	static struct flight flights[FLIGHT_MAX];
+	struct spool_options o;
+	struct spool_stats st;
+	struct spool_entry e;
+	uint64_t begin, opened, cursor = 0, count = 0, sent;
+	unsigned out = 256;
+
+	spool_options_init(&o, dir);
+	o.reserve_octets = 0;
+	if (spool_open(&o, &sp) < 0)
+		abort();
+	begin = clock_mono_ms();
+	for (sent = 0; sent < out; sent++)
+		commit(&flights[sent]);
+	while (out > 0) {
+		struct spool_op *list;
+		pthread_mutex_lock(&lock);
+		while (!ready)
+			pthread_cond_wait(&cond, &lock);
+		list = ready;
+		ready = NULL;
+		pthread_mutex_unlock(&lock);
+		while (list) {
+			struct flight *f = list->arg;
+			list = list->next;
+			if (f->err < 0)
+				return 1;
+			if (sent < n)
+				commit(f), sent++;
+			else
+				out--;
+		}
+	}
+	printf("%llu messages of %zu octets queued in %.1f s\n", (unsigned long long)n, octets,
+	    (double)(clock_mono_ms() - begin) / 1e3);
+	spool_close(&sp);
+	begin = clock_mono_ms();
+	if (spool_open(&o, &sp) < 0)
+		abort();
+	opened = clock_mono_ms();
+	while (spool_next(sp, &cursor, &e))
+		count++;
+	printf("open %.3f s, walk of %llu %.3f s\n", (double)(opened - begin) / 1e3,
+	    (unsigned long long)count, (double)(clock_mono_ms() - opened) / 1e3);
+	begin = clock_mono_ms();
+	for (cursor = 0; spool_next(sp, &cursor, &e);)
+		spool_update(sp, e.id,
+		    span_str("a state of about the usual length: deferred, 451 4.7.1 later"), 5,
+		    false, NULL);
+	printf(
+	    "updates %.0f/s queued\n", (double)count * 1e3 / (double)(clock_mono_ms() - begin + 1));
+	for (cursor = 0; spool_next(sp, &cursor, &e);)
+		if (e.id % 10 != 0)
+			spool_finish(sp, e.id, NULL);
+	spool_stats(sp, &st);
+	printf("index %.1f octets a message\n", (double)st.index_octets / (double)count);
+	spool_close(&sp);
+	printf("updated and nine of ten finished, durably, in %.1f s\n",
+	    (double)(clock_mono_ms() - begin) / 1e3);
+	begin = clock_mono_ms();
+	if (spool_open(&o, &sp) < 0)
+		abort();
+	do {
+		usleep(100000);
+		spool_stats(sp, &st);
+	} while (st.disk_octets > 3 * st.live_octets && clock_mono_ms() - begin < 60000);
+	printf("%llu MB on disk for %llu MB alive, %.1f s after the next start\n",
+	    (unsigned long long)(st.disk_octets >> 20), (unsigned long long)(st.live_octets >> 20),
+	    (double)(clock_mono_ms() - begin) / 1e3);
+	spool_close(&sp);
+	return 0;
+}
+
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -185,11 +262,13 @@ int main(int argc, char **argv)
 	char files[400];
 
 	if (argc > 3)
-		octets = (size_t)atol(argv[3]);
+		octets = (size_t)atol(argv[argc > 4 ? 4 : 3]);
 	body = malloc(octets);
 	if (!body || (mkdir(dir, 0700) < 0 && access(dir, W_OK) < 0))
 		return 1;
 	memset(body, 'x', octets);
+	if (argc > 4)
+		return restart(dir, strtoull(argv[3], NULL, 10));
 	snprintf(files, sizeof(files), "%.390s/files", dir);
 	mkdir(files, 0700);
 	file_dir = files;

@@ -436,16 +436,16 @@ static int write_copies(struct spool *sp, struct evacuation *ev)
 	return 0;
 }
 
-bool evacuate_step(struct spool *sp)
+void evacuate_step(struct spool *sp)
 {
 	struct evacuation *ev;
 	size_t start;
 	int r = 0;
 
 	if (!atomic_load(&sp->want_evacuation) || clock_mono_ms() < sp->evacuate_ms)
-		return false;
+		return;
 	if (!sp->evacuation && !begin(sp))
-		return false;
+		return;
 	ev = sp->evacuation;
 	start = ev->at;
 	gather(sp, ev);
@@ -456,12 +456,11 @@ bool evacuate_step(struct spool *sp)
 	if (r < 0) {
 		ev->at = start;
 		sp->evacuate_ms = clock_mono_ms() + RETRY_MS;
-		atomic_store(&sp->last_error, r);
-		return false;
+		writer_error(sp, r);
+		return;
 	}
 	if (ev->at == hint_count(&ev->hint)) {
 		ev->segment->passed = true;
 		evacuate_done(sp);
 	}
-	return true;
 }
