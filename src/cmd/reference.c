@@ -26,10 +26,14 @@ static void cell(FILE *to, const char *text)
 
 static void configuration(FILE *to)
 {
-	fprintf(to, "# Configuration\n\nOne YAML file. A key `a.b` stands as `b:` below `a:`. Relative paths are taken "
-	            "from the directory in which `postern` was started. `postern check-config FILE` names every "
-	            "error with file, line and key. Durations: 30s, 5m, 1h30m, 4d. Sizes: 512, 64KiB, 50MiB.\n\n"
-	            "| key | type | standard | meaning |\n|---|---|---|---|\n");
+	fprintf(to,
+	    "# Configuration\n\nOne YAML file. A key `a.b` stands as `b:` below `a:`. Relative "
+	    "paths are taken "
+	    "from the directory in which `postern` was started. `postern check-config FILE` names "
+	    "every "
+	    "error with file, line and key. Durations: 30s, 5m, 1h30m, 4d. Sizes: 512, 64KiB, "
+	    "50MiB.\n\n"
+	    "| key | type | standard | meaning |\n|---|---|---|---|\n");
 	for (const struct config_row *r = config_rows(); r->key; r++) {
 		fprintf(to, "| `%s` | %s | ", r->key, r->type);
 		if (r->standard && r->standard[0])
@@ -42,11 +46,16 @@ static void configuration(FILE *to)
 
 static void restrictions(FILE *to)
 {
-	fprintf(to, "# Restrictions\n\nChecks for `restrictions.recipient`, asked in order; the first that permits or "
-	            "refuses decides. Names and meaning follow Postfix. `warn_if_reject NAME` lets a check speak in "
-	            "the trace without refusing. `reject_unlisted_recipient` is always asked last, of those that the "
-	            "list lets through. A fact that could not be found out never earns a permanent refusal.\n\n"
-	            "| restriction | meaning |\n|---|---|\n");
+	fprintf(to,
+	    "# Restrictions\n\nChecks for `restrictions.recipient`, asked in order; the first that "
+	    "permits or "
+	    "refuses decides. Names and meaning follow Postfix. `warn_if_reject NAME` lets a check "
+	    "speak in "
+	    "the trace without refusing. `reject_unlisted_recipient` is always asked last, of "
+	    "those that the "
+	    "list lets through. A fact that could not be found out never earns a permanent "
+	    "refusal.\n\n"
+	    "| restriction | meaning |\n|---|---|\n");
 	for (size_t i = 0; policy_check_name(i); i++) {
 		fprintf(to, "| `%s` | ", policy_check_name(i));
 		cell(to, policy_check_text(i));
@@ -56,25 +65,37 @@ static void restrictions(FILE *to)
 
 static void filters(FILE *to)
 {
-	fprintf(to, "# Filters of the queue\n\n`postern queue ACTION [FILTER...]`. A filter is a queue id, an address, or "
-	            "a term `FIELD OP VALUE[,VALUE...]` in one word; all must hold. With several values any of them "
-	            "may. Operators: `=`, `!=`, and for numbers, sizes and durations `<`, `<=`, `>`, `>=`. In text "
-	            "`*` stands for any octets and `?` for one, without regard to case. Codes may end in `x`: "
-	            "`code=4xx`, `failure=30xx`.\n\n"
-	            "| field | value | meaning |\n|---|---|---|\n");
+	fprintf(to,
+	    "# Filters of the queue\n\n`postern queue ACTION [FILTER...]`. A filter is a queue id, "
+	    "an address, or "
+	    "a term `FIELD OP VALUE[,VALUE...]` in one word; all must hold. With several values "
+	    "any of them "
+	    "may. Operators: `=`, `!=`, and for numbers, sizes and durations `<`, `<=`, `>`, `>=`. "
+	    "In text "
+	    "`*` stands for any octets and `?` for one, without regard to case. Codes may end in "
+	    "`x`: "
+	    "`code=4xx`, `failure=30xx`.\n\n"
+	    "| field | value | meaning |\n|---|---|---|\n");
 	for (const struct queue_filter_field *f = queue_filter_fields(); f->name; f++)
 		fprintf(to, "| `%s` | %s | %s |\n", f->name, f->value, f->text);
-	fprintf(to, "\nExamples: `postern queue list status=deferred age>1h domain=*.example.org`, "
-	            "`postern queue retry failure=4003`, `postern queue bounce --dry-run sender=spam@*`.\n");
+	fprintf(to,
+	    "\nExamples: `postern queue list status=deferred age>1h domain=*.example.org`, "
+	    "`postern queue retry failure=4003`, `postern queue bounce --dry-run "
+	    "sender=spam@*`.\n");
 }
 
 static void events(FILE *to)
 {
-	fprintf(to, "# Events\n\nThe only record of what Postern decides: one JSON object a line in the file `log.events`, "
-	            "with `time` (UTC), `event` and the fields that apply: queue_id, session, client, helo, sender, "
-	            "recipient, message_id, host, address, stage, reply_id, code, enhanced, policy_code, text, "
-	            "failure_code, acts, rule, next, attempts, size, recipients, delay (seconds), trace, detail, "
-	            "other_id.\n\n| event | records that |\n|---|---|\n");
+	fprintf(to,
+	    "# Events\n\nThe only record of what Postern decides: one JSON object a line in the "
+	    "file `log.events`, "
+	    "with `time` (UTC), `event` and the fields that apply: queue_id, session, client, "
+	    "helo, sender, "
+	    "recipient, message_id, host, address, stage, reply_id, code, enhanced, policy_code, "
+	    "text, "
+	    "failure_code, acts, rule, next, attempts, size, recipients, delay (seconds), trace, "
+	    "detail, "
+	    "other_id.\n\n| event | records that |\n|---|---|\n");
 	for (int i = 0; i < EVENT_TYPE_COUNT; i++)
 		fprintf(to, "| `%s` | %s |\n", event_type_name((enum event_type)i),
 		    event_type_text((enum event_type)i));

@@ -60,16 +60,19 @@ static const struct {
 	{ "bad number", GOOD "limits: {hops: 4x0}\n", ":3: limits.hops: " },
 	{ "number out of range", GOOD "limits:\n  recipients: 5\n", ":4: limits.recipients: " },
 	{ "bad duration", GOOD "delivery: {retry_first: 5}\n", ":3: delivery.retry_first: " },
-	{ "bad address", "hostname: a.b\nlisten: [{address: 'localhost:25'}]\n", ":2: listen[0].address: " },
-	{ "bad port", "hostname: a.b\nlisten: [{address: '127.0.0.1:99999'}]\n", ":2: listen[0].address: " },
+	{ "bad address", "hostname: a.b\nlisten: [{address: 'localhost:25'}]\n",
+	    ":2: listen[0].address: " },
+	{ "bad port", "hostname: a.b\nlisten: [{address: '127.0.0.1:99999'}]\n",
+	    ":2: listen[0].address: " },
 	{ "bad network", GOOD "mynetworks: [10.0.0.1/8]\n", ":3: mynetworks[0]: " },
 	{ "duplicate key", GOOD "hostname: c.d\n", ":3: hostname: " },
 	{ "bad domain", GOOD "local: {domains: [-a..b.]}\n", ":3: local.domains[0]: " },
 	{ "address without domain", GOOD "local: {domains: [a.b], recipients: [ann]}\n",
 	    ":3: local.recipients[0]: " },
-	{ "local and relay", GOOD "local: {domains: [a.b]}\nrelay_domains: [a.b]\n", "relay_domains too" },
+	{ "local and relay", GOOD "local: {domains: [a.b]}\nrelay_domains: [a.b]\n",
+	    "relay_domains too" },
 	{ "open relay", GOOD "restrictions: {recipient: [permit_mynetworks]}\n", "open relay" },
-	{ "route without target", GOOD "routes: [{domain: a.b}]\n", ":3: routes[0].to: " },
+	{ "route without target", GOOD "routes: [{domain: a.b}]\n", ":3: routes[0]: key \"to\"" },
 	{ "hard below soft", GOOD "limits: {errors_soft: 9, errors_hard: 3}\n", "errors_hard" },
 	{ "style", GOOD "reply_style: exim\n", ":3: reply_style: " },
 	{ "a list where a mapping belongs", GOOD "limits: [1]\n", ":3: limits: " },
@@ -107,11 +110,12 @@ static void all_errors_are_told_not_the_first(void **state)
 
 static void domains_recipients_and_routes_are_found(void **state)
 {
-	static const char text[] = GOOD
-	    "local: {domains: [example.org], recipients: [ann@example.org]}\n"
-	    "relay_domains: [relay.test]\nrelay_host: '[192.0.2.9]:26'\n"
-	    "routes:\n  - {domain: a.test, to: 'mail.a.test:2525'}\n  - {domain: .b.test, to: 'mx:b.test'}\n"
-	    "lab: {enabled: true}\n";
+	static const char text[] =
+	    GOOD "local: {domains: [example.org], recipients: [ann@example.org]}\n"
+		 "relay_domains: [relay.test]\nrelay_host: '[192.0.2.9]:26'\n"
+		 "routes:\n  - {domain: a.test, to: 'mail.a.test:2525'}\n  - {domain: .b.test, to: "
+		 "'mx:b.test'}\n"
+		 "lab: {enabled: true}\n";
 	struct yaml_errors e;
 	struct config *cfg;
 	struct ip ip;

@@ -62,7 +62,7 @@ static struct policy_verdict decide(struct world *w, bool resume, struct buf *tr
 	arena_init(&arena, 65536);
 	w->fetched = 0;
 	assert_int_equal(facts_set(&f, (struct fact_key){ FACT_recipient, NO_KEY }, FACT_ANSWER,
-	                     SPAN_LIT("ann@example.org")),
+			     SPAN_LIT("ann@example.org")),
 	    0);
 	policy_run_init(&run, &list, &arena);
 	while ((r = policy_run_step(&run, &f, &v, &need)) == 0) {
