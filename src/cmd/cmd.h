@@ -35,4 +35,7 @@ int cmd_spool(int argc, char **argv);
 /* Write the pages of docs/reference that come from tables in the code. */
 int cmd_reference(int argc, char **argv);
 
+/* What the simulator answers to which address. */
+int cmd_lab(int argc, char **argv);
+
 #endif

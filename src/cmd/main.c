@@ -21,6 +21,7 @@ static const struct {
 	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "stats", cmd_stats, "numbers of the running server" },
 	{ "stop", cmd_stop, "end the running server cleanly" },
+	{ "lab", cmd_lab, "what the simulator answers to which address" },
 	{ "reference", cmd_reference,
 	    "write the reference pages of configuration, filters, events" },
 	{ "explain", cmd_explain, "what a code or a reply means, and what to do" },

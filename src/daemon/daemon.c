@@ -147,7 +147,7 @@ static int start_lab(struct daemon *d, const char **why_r)
 	if (!d->cfg->lab)
 		return 0;
 	/* On loopback and nowhere else; every worker's deliveries may come here. */
-	fd = net_listen_socket(&(struct ip){ 4, { 127, 0, 0, 1 } }, 0, false, &d->lab_port);
+	fd = net_listen_socket(&(struct ip){ 4, { 127, 0, 0, 1 } }, 0, false, NULL);
 	if (fd < 0)
 		return failed(why_r, "cannot listen for", "the simulator", fd);
 	d->lab_fd = fd;

@@ -1,5 +1,6 @@
 /*
- * tests/unit/test_history.c - events are found again by queue id, message id and address; and events' JSON.
+ * tests/unit/test_history.c - events are found again by queue id, message id and address; and
+ * events' JSON.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -47,9 +48,9 @@ static void events_are_found_by_each_of_their_names(void **state)
 		.code = 550,
 		.enhanced = { 5, 1, 1 },
 		.failure_code = 2001 };
-	struct event refused = { .type = EVENT_REFUSED,
-		.recipient = SPAN_LIT("nobody@example.org"),
-		.code = 550 };
+	struct event refused = {
+		.type = EVENT_REFUSED, .recipient = SPAN_LIT("nobody@example.org"), .code = 550
+	};
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
@@ -75,7 +76,9 @@ static void events_are_found_by_each_of_their_names(void **state)
 	history_close(&h);
 	assert_int_equal(find(dir, id), 0); /* also when no server runs */
 	event_sink_free(&sink);
-	for (const char *const *f = (const char *const[]){ "history.db", "history.db-wal", "history.db-shm", NULL }; *f; f++) {
+	for (const char *const *f =
+		 (const char *const[]){ "history.db", "history.db-wal", "history.db-shm", NULL };
+	     *f; f++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, *f);
 		unlink(path);
 	}
@@ -84,7 +87,9 @@ static void events_are_found_by_each_of_their_names(void **state)
 
 static void an_event_is_one_line_whatever_a_peer_sent(void **state)
 {
-	struct event ev = { .type = EVENT_REFUSED, .at_ms = 784111777042, .helo = SPAN_LIT("a\r\nb\x1b[2J"),
+	struct event ev = { .type = EVENT_REFUSED,
+		.at_ms = 784111777042,
+		.helo = SPAN_LIT("a\r\nb\x1b[2J"),
 		.text = SPAN_LIT("x\ny") };
 	struct buf out;
 
@@ -92,7 +97,8 @@ static void an_event_is_one_line_whatever_a_peer_sent(void **state)
 	buf_init(&out, 65536);
 	event_json(&ev, &out);
 	assert_string_equal(buf_cstr(&out),
-	    "{\"time\":\"1994-11-06T08:49:37.042Z\",\"event\":\"refused\",\"helo\":\"a\\r\\nb\\u001b[2J\",\"text\":\"x\\ny\"}");
+	    "{\"time\":\"1994-11-06T08:49:37.042Z\",\"event\":\"refused\",\"helo\":"
+	    "\"a\\r\\nb\\u001b[2J\",\"text\":\"x\\ny\"}");
 	buf_reset(&out);
 	event_words(&ev, &out);
 	assert_string_equal(buf_cstr(&out), "08:49:37 refused: x y\n");

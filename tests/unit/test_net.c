@@ -1,5 +1,6 @@
 /*
- * tests/unit/test_net.c - streams: octets left behind come again, half lines get their rest, deadlines.
+ * tests/unit/test_net.c - streams: octets left behind come again, half lines get their rest,
+ * deadlines.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
