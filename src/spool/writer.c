@@ -410,10 +410,12 @@ static void write_list(struct spool *sp, struct req *list)
 {
 	int tries = 2;
 
-	if (sp->o.ack_before_commit)
+	if (sp->o.ack_before_commit) {
 		for (struct req *r = list; r; r = r->next)
 			if (r->kind != REQ_FAIL)
 				tell(r, 0);
+		usleep(2000); /* the disk of a busy machine, so that a test need not be lucky */
+	}
 	pthread_mutex_lock(&sp->index_lock);
 	for (struct req *r = list; r; r = r->next)
 		prepare(sp, r);
