@@ -373,8 +373,8 @@ static void no_false_end_of_data_is_taken(void **state)
 		snprintf(in, sizeof(in),
 		    "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n%s%s\r\n.\r\nQUIT\r\n",
 		    rows[i].body, smuggled);
-		snprintf(want, sizeof(want), "EHLO(x) MAIL(a@b) RCPT(c@d) DATA FAULT(%s) CLOSE(bye)",
-		    rows[i].fault);
+		snprintf(want, sizeof(want),
+		    "EHLO(x) MAIL(a@b) RCPT(c@d) DATA FAULT(%s) CLOSE(bye)", rows[i].fault);
 		for (size_t step = 0; step < 40; step++) {
 			struct smtp_host h;
 			start(&h, &o);
