@@ -6,9 +6,9 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-void json_init(struct json *j, struct buf *out)
+void json_writer_init(struct json_writer *j, struct buf *out)
 {
-	*j = (struct json){ .out = out };
+	*j = (struct json_writer){ .out = out };
 }
 
 static void quoted(struct buf *out, struct span s)
@@ -50,7 +50,7 @@ static void quoted(struct buf *out, struct span s)
 	buf_add_char(out, '"');
 }
 
-static void lead(struct json *j, const char *key)
+static void lead(struct json_writer *j, const char *key)
 {
 	if (j->comma)
 		buf_add_char(j->out, ',');
@@ -61,69 +61,69 @@ static void lead(struct json *j, const char *key)
 	}
 }
 
-void json_object(struct json *j, const char *key)
+void json_put_object(struct json_writer *j, const char *key)
 {
 	lead(j, key);
 	buf_add_char(j->out, '{');
 	j->comma = false;
 }
 
-void json_object_end(struct json *j)
+void json_put_object_end(struct json_writer *j)
 {
 	buf_add_char(j->out, '}');
 	j->comma = true;
 }
 
-void json_array(struct json *j, const char *key)
+void json_put_array(struct json_writer *j, const char *key)
 {
 	lead(j, key);
 	buf_add_char(j->out, '[');
 	j->comma = false;
 }
 
-void json_array_end(struct json *j)
+void json_put_array_end(struct json_writer *j)
 {
 	buf_add_char(j->out, ']');
 	j->comma = true;
 }
 
-void json_span(struct json *j, const char *key, struct span value)
+void json_put_span(struct json_writer *j, const char *key, struct span value)
 {
 	lead(j, key);
 	quoted(j->out, value);
 }
 
-void json_str(struct json *j, const char *key, const char *value)
+void json_put_str(struct json_writer *j, const char *key, const char *value)
 {
-	json_span(j, key, span_str(value));
+	json_put_span(j, key, span_str(value));
 }
 
-void json_int(struct json *j, const char *key, int64_t value)
+void json_put_int(struct json_writer *j, const char *key, int64_t value)
 {
 	lead(j, key);
 	buf_addf(j->out, "%lld", (long long)value);
 }
 
-void json_bool(struct json *j, const char *key, bool value)
+void json_put_bool(struct json_writer *j, const char *key, bool value)
 {
 	lead(j, key);
 	buf_add_str(j->out, value ? "true" : "false");
 }
 
-void json_null(struct json *j, const char *key)
+void json_put_null(struct json_writer *j, const char *key)
 {
 	lead(j, key);
 	buf_add_str(j->out, "null");
 }
 
-void json_ms(struct json *j, const char *key, int64_t ms)
+void json_put_ms(struct json_writer *j, const char *key, int64_t ms)
 {
 	lead(j, key);
 	buf_addf(j->out, "%s%lld.%03lld", ms < 0 ? "-" : "", (long long)(ms < 0 ? -ms : ms) / 1000,
 	    (long long)(ms < 0 ? -ms : ms) % 1000);
 }
 
-void json_raw(struct json *j, const char *key, struct span value)
+void json_put_raw(struct json_writer *j, const char *key, struct span value)
 {
 	lead(j, key);
 	buf_add_span(j->out, value);

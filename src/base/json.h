@@ -12,31 +12,31 @@
 
 #include "base/buf.h"
 
-struct json {
+struct json_writer {
 	struct buf *out;
 	bool comma; /* the next value follows another */
 };
 
 /* Write into `out`, at its end.  No line end is added. */
-void json_init(struct json *j, struct buf *out);
+void json_writer_init(struct json_writer *j, struct buf *out);
 
 /* Containers; key is NULL inside an array and at the top. */
-void json_object(struct json *j, const char *key);
-void json_object_end(struct json *j);
-void json_array(struct json *j, const char *key);
-void json_array_end(struct json *j);
+void json_put_object(struct json_writer *j, const char *key);
+void json_put_object_end(struct json_writer *j);
+void json_put_array(struct json_writer *j, const char *key);
+void json_put_array_end(struct json_writer *j);
 
 /* Values; key is NULL inside an array. */
-void json_span(struct json *j, const char *key, struct span value);
-void json_str(struct json *j, const char *key, const char *value);
-void json_int(struct json *j, const char *key, int64_t value);
-void json_bool(struct json *j, const char *key, bool value);
-void json_null(struct json *j, const char *key);
+void json_put_span(struct json_writer *j, const char *key, struct span value);
+void json_put_str(struct json_writer *j, const char *key, const char *value);
+void json_put_int(struct json_writer *j, const char *key, int64_t value);
+void json_put_bool(struct json_writer *j, const char *key, bool value);
+void json_put_null(struct json_writer *j, const char *key);
 
 /* A number of seconds with three digits behind the point, from milliseconds. */
-void json_ms(struct json *j, const char *key, int64_t ms);
+void json_put_ms(struct json_writer *j, const char *key, int64_t ms);
 
 /* A value that is JSON already. */
-void json_raw(struct json *j, const char *key, struct span value);
+void json_put_raw(struct json_writer *j, const char *key, struct span value);
 
 #endif

@@ -366,7 +366,7 @@ int explain_text(const struct catalogue *cat, const struct explain *x, struct bu
 }
 
 static void json_filled(
-    struct json *j, const char *key, const char *text, const struct reply_args *args)
+    struct json_writer *j, const char *key, const char *text, const struct reply_args *args)
 {
 	struct buf words;
 
@@ -374,19 +374,19 @@ static void json_filled(
 		return;
 	buf_init(&words, TEXT_MAX + EXPLAIN_INPUT_MAX);
 	fill(&words, text, args);
-	json_span(j, key, buf_span(&words));
+	json_put_span(j, key, buf_span(&words));
 	buf_done(&words);
 }
 
-static void json_list(struct json *j, const char *key, const char *const *list)
+static void json_list(struct json_writer *j, const char *key, const char *const *list)
 {
-	json_array(j, key);
+	json_put_array(j, key);
 	for (; list && *list; list++)
-		json_str(j, NULL, *list);
-	json_array_end(j);
+		json_put_str(j, NULL, *list);
+	json_put_array_end(j);
 }
 
-static void json_status(struct json *j, struct enhanced_status s)
+static void json_status(struct json_writer *j, struct enhanced_status s)
 {
 	char text[32];
 
@@ -394,98 +394,98 @@ static void json_status(struct json *j, struct enhanced_status s)
 		snprintf(text, sizeof(text), "%u.%u.%u", s.class_, s.subject, s.detail);
 	else
 		snprintf(text, sizeof(text), "X.%u.%u", s.subject, s.detail);
-	json_str(j, "enhanced", text);
+	json_put_str(j, "enhanced", text);
 }
 
-static void json_codes(struct json *j, const struct explain_reading *x)
+static void json_codes(struct json_writer *j, const struct explain_reading *x)
 {
 	switch (x->kind) {
 	case EXPLAIN_REPLY:
-		json_str(j, "id", x->reply->id);
+		json_put_str(j, "id", x->reply->id);
 		if (x->reply->code)
-			json_int(j, "code", x->reply->code);
+			json_put_int(j, "code", x->reply->code);
 		if (x->reply->enhanced.class_)
 			json_status(j, x->reply->enhanced);
-		json_str(j, "text", x->reply->text);
+		json_put_str(j, "text", x->reply->text);
 		if (x->reply->policy_code)
-			json_str(j, "policy_code", x->reply->policy_code);
+			json_put_str(j, "policy_code", x->reply->policy_code);
 		json_list(j, "postfix_lines", x->reply->postfix_lines);
-		json_bool(j, "artefact", x->reply->artefact);
+		json_put_bool(j, "artefact", x->reply->artefact);
 		break;
 	case EXPLAIN_POLICY:
-		json_str(j, "policy_code", x->policy->code);
-		json_str(j, "group", x->policy->group);
-		json_bool(j, "permanent", x->policy->permanent);
-		json_int(j, "code", x->policy->reply_code);
+		json_put_str(j, "policy_code", x->policy->code);
+		json_put_str(j, "group", x->policy->group);
+		json_put_bool(j, "permanent", x->policy->permanent);
+		json_put_int(j, "code", x->policy->reply_code);
 		json_status(j, x->policy->enhanced);
 		break;
 	case EXPLAIN_FAILURE:
-		json_int(j, "failure_code", x->failure->code);
-		json_str(j, "name", x->failure->name);
-		json_str(j, "category", x->failure->category);
-		json_str(j, "text", x->failure->text);
+		json_put_int(j, "failure_code", x->failure->code);
+		json_put_str(j, "name", x->failure->name);
+		json_put_str(j, "category", x->failure->category);
+		json_put_str(j, "text", x->failure->text);
 		break;
 	case EXPLAIN_ENHANCED:
 		json_status(j, x->status);
 		break;
 	case EXPLAIN_BASIC:
-		json_int(j, "code", x->code);
+		json_put_int(j, "code", x->code);
 		break;
 	}
 }
 
 static void json_reading(
-    const struct catalogue *cat, struct json *j, const struct explain_reading *x)
+    const struct catalogue *cat, struct json_writer *j, const struct explain_reading *x)
 {
 	static const char *const kinds[] = { "reply", "policy", "failure", "enhanced", "basic" };
 	struct care c = care_of(x);
 
-	json_object(j, NULL);
-	json_str(j, "kind", kinds[x->kind]);
-	json_bool(j, "exact", x->exact);
+	json_put_object(j, NULL);
+	json_put_str(j, "kind", kinds[x->kind]);
+	json_put_bool(j, "exact", x->exact);
 	json_codes(j, x);
 	if (x->kind == EXPLAIN_ENHANCED || x->kind == EXPLAIN_BASIC) {
 		if (x->exact)
-			json_str(j, "name", c.title);
-		json_array(j, "digits");
+			json_put_str(j, "name", c.title);
+		json_put_array(j, "digits");
 		for (int i = 0; i < 3; i++)
 			if (x->digit[i])
-				json_str(j, NULL, x->digit[i]->name);
-		json_array_end(j);
+				json_put_str(j, NULL, x->digit[i]->name);
+		json_put_array_end(j);
 	}
 	json_filled(j, "cause", c.cause, &x->args);
-	json_str(j, "acts", cat_acts_name(c.acts));
-	json_str(j, "if_it_recurs", cat_acts_name(c.if_it_recurs));
+	json_put_str(j, "acts", cat_acts_name(c.acts));
+	json_put_str(j, "if_it_recurs", cat_acts_name(c.if_it_recurs));
 	json_filled(j, "remedy", c.remedy, &x->args);
 	if (c.max_s) {
-		json_int(j, "duration_min_s", c.min_s);
-		json_int(j, "duration_max_s", c.max_s);
+		json_put_int(j, "duration_min_s", c.min_s);
+		json_put_int(j, "duration_max_s", c.max_s);
 	}
 	if (x->kind != EXPLAIN_FAILURE && c.failure) {
 		const struct cat_failure *f = catalogue_failure(cat, c.failure);
-		json_int(j, "failure_code", c.failure);
+		json_put_int(j, "failure_code", c.failure);
 		if (f)
-			json_str(j, "failure_name", f->name);
+			json_put_str(j, "failure_name", f->name);
 	}
 	if (c.failure_5)
-		json_int(j, "failure_code_5", c.failure_5);
+		json_put_int(j, "failure_code_5", c.failure_5);
 	if (c.rfc)
 		json_list(j, "rfc", c.rfc);
-	json_object_end(j);
+	json_put_object_end(j);
 }
 
 int explain_json(const struct catalogue *cat, const struct explain *x, struct buf *out)
 {
-	struct json j;
+	struct json_writer j;
 
-	json_init(&j, out);
-	json_object(&j, NULL);
-	json_span(&j, "input", x->input);
-	json_bool(&j, "known", x->count > 0);
-	json_array(&j, "readings");
+	json_writer_init(&j, out);
+	json_put_object(&j, NULL);
+	json_put_span(&j, "input", x->input);
+	json_put_bool(&j, "known", x->count > 0);
+	json_put_array(&j, "readings");
 	for (size_t i = 0; i < x->count; i++)
 		json_reading(cat, &j, &x->reading[i]);
-	json_array_end(&j);
-	json_object_end(&j);
+	json_put_array_end(&j);
+	json_put_object_end(&j);
 	return out->failed ? -ERR_NOMEM : 0;
 }

@@ -108,8 +108,24 @@ static uint16_t by_catalogue(
 	return in->code >= 500 ? 1999 : in->code >= 400 ? 3999 : FAILURE_UNKNOWN;
 }
 
+/* Without what style postern adds: the policy code before the text, the help address behind it. */
+static struct span bare_text(struct span text, const struct cat_policy *policy)
+{
+	static const char see[] = "; see http";
+	size_t n = policy ? strlen(policy->code) : 0;
+	const uint8_t *at;
+
+	if (n && text.n > n && memcmp(text.p, policy->code, n) == 0 && text.p[n] == ' ')
+		text = span_skip(text, n + 1);
+	at = text.n ? memmem(text.p, text.n, see, strlen(see)) : NULL;
+	if (at)
+		text.n = (size_t)(at - text.p);
+	return text;
+}
+
 /* The row of our catalogue whose text this is, or NULL: other servers use Postfix's words too. */
-static const struct cat_reply *find_row(const struct catalogue *cat, const struct classify_input *in)
+static const struct cat_reply *find_row(
+    const struct catalogue *cat, const struct classify_input *in, struct span text)
 {
 	const struct cat_reply *best = NULL;
 	int most = 0;
@@ -123,7 +139,7 @@ static const struct cat_reply *find_row(const struct catalogue *cat, const struc
 		    row->enhanced.subject != in->enhanced.subject ||
 		    row->enhanced.detail != in->enhanced.detail)
 			continue;
-		literal = cat_text_match(row->text, in->text, &args);
+		literal = cat_text_match(row->text, text, &args);
 		if (literal > most) {
 			most = literal;
 			best = row;
@@ -136,10 +152,14 @@ static void decide(
     const struct catalogue *cat, const struct classify_input *in, struct classify_result *r)
 {
 	const struct cat_policy *policy = find_policy(cat, in->text);
-	const struct cat_reply *row = find_row(cat, in);
+	const struct cat_reply *row = find_row(cat, in, bare_text(in->text, policy));
 	const char *what;
 
-	if (policy) {
+	/* The words of a row say more than a policy code that several rows share, unless they
+	 * disagree. */
+	if (policy && row && (!row->policy_code || strcmp(row->policy_code, policy->code) != 0))
+		row = NULL;
+	if (policy && !row) {
 		r->failure_code = policy->failure_code;
 		r->acts = policy->acts;
 		snprintf(r->rule, sizeof(r->rule), "policy code %s", policy->code);

@@ -19,4 +19,23 @@ int cmd_serve(int argc, char **argv);
 /* Is a configuration good?  0 yes, 1 no: every error on standard error. */
 int cmd_check_config(int argc, char **argv);
 
+/* Look at the queue, and change it.  0, 1 failed, 2 usage. */
+int cmd_queue(int argc, char **argv);
+
+/* Where a message is and why.  0 known, 1 not known or failed, 2 usage. */
+int cmd_why(int argc, char **argv);
+
+/* End the running server cleanly; its numbers.  1: no server runs. */
+int cmd_stop(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
+
+/* A look at the spool: check, cat, dump, stats.  check: 1 when there is damage. */
+int cmd_spool(int argc, char **argv);
+
+/* Write the pages of docs/reference that come from tables in the code. */
+int cmd_reference(int argc, char **argv);
+
+/* What the simulator answers to which address. */
+int cmd_lab(int argc, char **argv);
+
 #endif

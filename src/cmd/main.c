@@ -14,7 +14,16 @@ static const struct {
 	const char *line;
 } commands[] = {
 	{ "serve", cmd_serve, "run the server in the foreground" },
-	{ "check-config", cmd_check_config, "is a configuration good? every error, with file, line and key" },
+	{ "check-config", cmd_check_config,
+	    "is a configuration good? every error, with file, line and key" },
+	{ "why", cmd_why, "where a message is, what happened, who must act, when it moves next" },
+	{ "queue", cmd_queue, "list, show, retry, hold, release, delete, bounce queued mail" },
+	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
+	{ "stats", cmd_stats, "numbers of the running server" },
+	{ "stop", cmd_stop, "end the running server cleanly" },
+	{ "lab", cmd_lab, "what the simulator answers to which address" },
+	{ "reference", cmd_reference,
+	    "write the reference pages of configuration, filters, events" },
 	{ "explain", cmd_explain, "what a code or a reply means, and what to do" },
 };
 

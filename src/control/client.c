@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -69,6 +70,9 @@ int control_request_send(const char *run_directory, const json_t *request,
 		free(text);
 		return fd;
 	}
+	/* A server that hangs must not hang us: a minute without any answer is an answer. */
+	(void)setsockopt(
+	    fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 60 }, sizeof(struct timeval));
 	r = file_write_all(fd, text, strlen(text));
 	if (r == 0)
 		r = file_write_all(fd, "\n", 1);

@@ -113,6 +113,16 @@ const char *control_string(const struct control_call *c, const char *key)
 	return json_string_value(json_object_get(c->request, key));
 }
 
+static void take_request(struct control_call *c, const uint8_t *p, size_t n)
+{
+	c->busy = true;
+	c->request = json_loadb((const char *)p, n, JSON_REJECT_DUPLICATES, NULL);
+	if (json_is_object(c->request))
+		c->server->fn(c->server->arg, c);
+	else
+		control_end(c, "a request is one JSON object on one line");
+}
+
 static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 {
 	struct control_call *c = arg;
@@ -120,17 +130,18 @@ static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 
 	if (c->busy)
 		return 0;
-	if (!end && n < REQUEST_OCTETS_MAX)
-		return 0;
-	c->busy = true;
-	c->request = end
-	    ? json_loadb((const char *)p, (size_t)(end - p), JSON_REJECT_DUPLICATES, NULL)
-	    : NULL;
-	if (!json_is_object(c->request))
-		control_end(c, "a request is one JSON object on one line");
-	else
-		c->server->fn(c->server->arg, c);
-	return end ? (size_t)(end - p) + 1 : n;
+	if (end) {
+		/* The call may be gone after this; what is behind the line comes again when it has
+		 * ended. */
+		take_request(c, p, (size_t)(end - p));
+		return (size_t)(end - p) + 1;
+	}
+	if (n >= REQUEST_OCTETS_MAX) {
+		take_request(c, p, 0);
+		return n;
+	}
+	net_stream_resume(c->stream); /* half a line: give it again with the rest */
+	return 0;
 }
 
 static void on_ended(void *arg, int err)

@@ -42,7 +42,6 @@ struct daemon {
 	struct net_loop *loop; /* of the main thread: signals and control */
 	struct control_server *control;
 	struct net_timer *stop_timer;
-	uint16_t lab_port;
 	int lab_fd; /* handed to the simulator */
 	int64_t started_ms;
 	bool stopping;

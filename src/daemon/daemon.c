@@ -112,10 +112,13 @@ static int start_spool(struct daemon *d, const char **why_r)
 static void fill_queues(struct daemon *d)
 {
 	struct spool_entry e;
+	struct spool_stats st;
 	uint64_t cursor = 0;
 
+	/* No id that the spool has ever seen comes again, even when the clock was set back. */
+	spool_stats(d->spool, &st);
+	queue_id_floor(st.max_id);
 	while (spool_next(d->spool, &cursor, &e)) {
-		queue_id_floor(e.id);
 		deliver_agent_add(worker_of(d, e.id)->agent, e.id, e.due_ms);
 	}
 }
@@ -144,7 +147,7 @@ static int start_lab(struct daemon *d, const char **why_r)
 	if (!d->cfg->lab)
 		return 0;
 	/* On loopback and nowhere else; every worker's deliveries may come here. */
-	fd = net_listen_socket(&(struct ip){ 4, { 127, 0, 0, 1 } }, 0, false, &d->lab_port);
+	fd = net_listen_socket(&(struct ip){ 4, { 127, 0, 0, 1 } }, 0, false, NULL);
 	if (fd < 0)
 		return failed(why_r, "cannot listen for", "the simulator", fd);
 	d->lab_fd = fd;

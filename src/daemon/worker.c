@@ -16,6 +16,14 @@ static void on_queued(void *arg, uint64_t id)
 	deliver_agent_add(w->agent, id, 0);
 }
 
+/* The simulator lives on the first worker; all of them deliver to it. */
+static int find_lab_port(void *arg, struct span domain, uint16_t *port_r)
+{
+	struct daemon *d = arg;
+
+	return d->workers[0].lab ? lab_port_for(d->workers[0].lab, domain, port_r) : -ERR_NOTFOUND;
+}
+
 int worker_init(struct daemon *d, struct worker *w)
 {
 	struct server_hooks hooks = { on_queued, w };
@@ -37,7 +45,8 @@ int worker_init(struct daemon *d, struct worker *w)
 		.events = d->events,
 		.resolver = w->resolver,
 		.mailbox_pool = d->mailbox_pool,
-		.lab_port = d->lab_port };
+		.lab_port = d->cfg->lab ? find_lab_port : NULL,
+		.lab_arg = d };
 	return deliver_agent_new(&deps, &w->agent);
 }
 

@@ -29,7 +29,9 @@ struct deliver_deps {
 	struct event_sink *events;
 	struct dns_resolver *resolver;
 	struct net_pool *mailbox_pool; /* fsync of maildirs */
-	uint16_t lab_port;             /* of the simulator on loopback; 0: none */
+	/* Where the simulator takes mail for a domain of its own; NULL: there is none. */
+	int (*lab_port)(void *arg, struct span domain, uint16_t *port_r);
+	void *lab_arg;
 };
 
 int deliver_agent_new(const struct deliver_deps *deps, struct deliver_agent **a_r);

@@ -56,7 +56,11 @@ int route_find(struct work *w, struct span address, struct route *route_r)
 	cr = config_route(cfg, domain);
 	if (in_lab(cfg, domain) || (cr && cr->lab)) {
 		r.host = "127.0.0.1";
-		r.port = w->agent->deps.lab_port;
+		/* A name that asks for nothing known still goes there, and is told so at RCPT. */
+		if (!w->agent->deps.lab_port ||
+		    (w->agent->deps.lab_port(w->agent->deps.lab_arg, domain, &r.port) < 0 &&
+			w->agent->deps.lab_port(w->agent->deps.lab_arg, SPAN_LIT(""), &r.port) < 0))
+			return -ERR_UNSUPPORTED;
 	} else if (cr) {
 		r.kind = cr->mx ? ROUTE_MX : ROUTE_HOST;
 		r.host = cr->host;

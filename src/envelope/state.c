@@ -90,7 +90,10 @@ static void get_rcpt(struct reader *r, struct rcpt *rcpt, const struct rcpt *bef
 			r->bad = true;
 		return;
 	}
-	if (same && (!before || before->last.at_ms == 0)) {
+	/* One spelling: what is the same is the same in this too. */
+	if (same &&
+	    (!before || before->last.at_ms == 0 ||
+		before->last.remote != ((flags & STATE_REMOTE) != 0))) {
 		r->bad = true;
 		return;
 	}

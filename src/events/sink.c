@@ -90,71 +90,71 @@ void event_emit(struct event_sink *sink, const struct event *ev)
 	pthread_mutex_unlock(&sink->lock);
 }
 
-static void opt_span(struct json *j, const char *key, struct span value)
+static void opt_span(struct json_writer *j, const char *key, struct span value)
 {
 	if (value.n)
-		json_span(j, key, value);
+		json_put_span(j, key, value);
 }
 
-static void opt_str(struct json *j, const char *key, const char *value)
+static void opt_str(struct json_writer *j, const char *key, const char *value)
 {
 	if (value)
-		json_str(j, key, value);
+		json_put_str(j, key, value);
 }
 
-static void opt_time(struct json *j, const char *key, int64_t wall_ms)
+static void opt_time(struct json_writer *j, const char *key, int64_t wall_ms)
 {
 	char text[CLOCK_ISO8601_MAX];
 
 	if (!wall_ms)
 		return;
 	clock_iso8601(wall_ms, text);
-	json_str(j, key, text);
+	json_put_str(j, key, text);
 }
 
-static void opt_id(struct json *j, const char *key, uint64_t id)
+static void opt_id(struct json_writer *j, const char *key, uint64_t id)
 {
 	char text[QUEUE_ID_TEXT_MAX];
 
 	if (!id)
 		return;
 	queue_id_text(id, text);
-	json_str(j, key, text);
+	json_put_str(j, key, text);
 }
 
-static void status(struct json *j, const struct event *ev)
+static void status(struct json_writer *j, const struct event *ev)
 {
 	char text[16];
 
 	if (ev->code)
-		json_int(j, "code", ev->code);
+		json_put_int(j, "code", ev->code);
 	if (ev->enhanced.class_) {
 		snprintf(text, sizeof(text), "%u.%u.%u", ev->enhanced.class_, ev->enhanced.subject,
 		    ev->enhanced.detail);
-		json_str(j, "enhanced", text);
+		json_put_str(j, "enhanced", text);
 	}
 	opt_str(j, "policy_code", ev->policy_code);
 	opt_span(j, "text", ev->text);
 	if (ev->failure_code)
-		json_int(j, "failure_code", ev->failure_code);
+		json_put_int(j, "failure_code", ev->failure_code);
 	opt_str(j, "acts", ev->acts);
 	opt_span(j, "rule", ev->rule);
 }
 
 void event_json(const struct event *ev, struct buf *out)
 {
-	struct json j;
+	struct json_writer j;
 
-	json_init(&j, out);
-	json_object(&j, NULL);
+	json_writer_init(&j, out);
+	json_put_object(&j, NULL);
 	opt_time(&j, "time", ev->at_ms);
-	json_str(&j, "event", types[ev->type].name);
+	json_put_str(&j, "event", types[ev->type].name);
 	opt_id(&j, "queue_id", ev->queue_id);
 	opt_span(&j, "session", ev->session);
 	opt_span(&j, "client", ev->client);
 	opt_span(&j, "helo", ev->helo);
 	if (ev->has_sender)
-		json_span(&j, "sender", ev->sender);
+		json_put_span(&j, "sender", ev->sender);
 	opt_span(&j, "recipient", ev->recipient);
 	opt_span(&j, "message_id", ev->message_id);
 	opt_span(&j, "host", ev->host);
@@ -164,17 +164,17 @@ void event_json(const struct event *ev, struct buf *out)
 	status(&j, ev);
 	opt_time(&j, "next", ev->next_ms);
 	if (ev->attempts)
-		json_int(&j, "attempts", ev->attempts);
+		json_put_int(&j, "attempts", ev->attempts);
 	if (ev->size)
-		json_int(&j, "size", (int64_t)ev->size);
+		json_put_int(&j, "size", (int64_t)ev->size);
 	if (ev->recipients)
-		json_int(&j, "recipients", ev->recipients);
+		json_put_int(&j, "recipients", ev->recipients);
 	if (ev->delay_ms)
-		json_ms(&j, "delay", ev->delay_ms);
+		json_put_ms(&j, "delay", ev->delay_ms);
 	opt_span(&j, "trace", ev->trace);
 	opt_span(&j, "detail", ev->detail);
 	opt_id(&j, "other_id", ev->other_id);
-	json_object_end(&j);
+	json_put_object_end(&j);
 }
 
 /* Octets of a peer must not drive the terminal. */

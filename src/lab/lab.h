@@ -19,6 +19,13 @@ struct lab; /* opaque */
 /* Serve on a listening socket (taken over).  0 or a negative error. */
 int lab_start(struct net_loop *l, struct config *cfg, int fd, struct lab **lab_r);
 
+/*
+ * The port where mail for a domain of the simulator goes: the main one for lab.test, one of its own
+ * for a domain such as 421.connect.lab.test.  Any thread.  0 or -ERR_NOTFOUND (the name asks for
+ * nothing that is known).
+ */
+int lab_port_for(struct lab *lab, struct span domain, uint16_t *port_r);
+
 /* Close the listener and every session, at once. */
 void lab_stop(struct lab *lab);
 void lab_free(struct lab **lab); /* after the loop has run out; NULL is fine */

@@ -69,7 +69,8 @@ void net_listener_close(struct net_listener **ln);
 
 struct net_stream_events {
 	/* Octets came; return how many were taken.  What is left is kept and given again, with more
-	 * behind it, after net_stream_resume(); until then nothing is read (backpressure). */
+	 * behind it, after net_stream_resume(); until then nothing is read (backpressure).  Calling
+	 * resume inside means: this is not enough yet, give it again when more came. */
 	size_t (*octets)(void *arg, const uint8_t *p, size_t n);
 	/* All that was written is with the kernel (only after net_stream_write() returned 1). */
 	void (*drained)(void *arg);

@@ -29,6 +29,7 @@ struct net_stream {
 	int interest; /* UV_READABLE | UV_WRITABLE, as told to libuv */
 	bool connecting;
 	bool paused; /* the owner left octets; nothing is read until it asks */
+	bool more;   /* it asked for more while it was given some */
 	bool eof;
 	bool closing; /* the owner is gone: send what waits, then close */
 	bool inside;  /* in a call of the owner's: do not free under it */
@@ -162,6 +163,7 @@ static void give(struct net_stream *s, const uint8_t *p, size_t n, bool from_kep
 	size_t used;
 
 	s->inside = true;
+	s->more = false;
 	used = s->ev->octets(s->arg, p, n);
 	if (!leave(s))
 		return;
@@ -171,7 +173,7 @@ static void give(struct net_stream *s, const uint8_t *p, size_t n, bool from_kep
 		tell_end(s, -ERR_NOMEM);
 		return;
 	}
-	s->paused = buf_len(&s->kept) > 0;
+	s->paused = buf_len(&s->kept) > 0 && !s->more;
 	want(s);
 }
 
@@ -179,6 +181,13 @@ static void read_some(struct net_stream *s)
 {
 	ssize_t got = read(s->fd, s->loop->chunk, sizeof(s->loop->chunk));
 
+	if (got > 0 && buf_len(&s->kept)) {
+		if (buf_add(&s->kept, s->loop->chunk, (size_t)got) < 0)
+			tell_end(s, -ERR_NOMEM);
+		else
+			give(s, buf_span(&s->kept).p, buf_len(&s->kept), true);
+		return;
+	}
 	if (got > 0) {
 		give(s, (const uint8_t *)s->loop->chunk, (size_t)got, false);
 		return;
@@ -237,8 +246,10 @@ static void on_writable(struct net_stream *s)
 		tell_end(s, r);
 	} else if (r == 0 && s->ev->drained) {
 		s->inside = true;
+		s->more = false;
 		s->ev->drained(s->arg);
-		leave(s);
+		if (leave(s) && s->more)
+			net_stream_resume(s);
 	}
 }
 
@@ -294,17 +305,19 @@ size_t net_stream_waiting(const struct net_stream *s)
 
 void net_stream_resume(struct net_stream *s)
 {
+	struct span kept = buf_span(&s->kept);
+
 	if (s->closing)
 		return;
-	s->paused = false;
-	if (buf_len(&s->kept)) {
-		/* A copy that stays put: the owner may write, close or resume inside. */
-		struct span k = buf_span(&s->kept);
-		if (!s->inside)
-			give(s, k.p, k.n, true);
-	} else {
-		want(s);
+	if (s->inside) {
+		s->more = true; /* what it leaves comes again with more behind it */
+		return;
 	}
+	s->paused = false;
+	if (kept.n)
+		give(s, kept.p, kept.n, true);
+	else
+		want(s);
 }
 
 static void on_linger_over(void *arg)

@@ -51,7 +51,8 @@ bool queue_take(struct queue *q, int64_t now_ms, uint64_t *id_r);
 /* Is it known at all? */
 bool queue_has(const struct queue *q, uint64_t id);
 
-/* Mark one active before its time: an operator's command works on it.  False: not known, or active. */
+/* Mark one active before its time: an operator's command works on it.  False: not known, or active.
+ */
 bool queue_activate(struct queue *q, uint64_t id);
 
 /* When the next one is due; INT64_MAX: nothing waits. */

@@ -157,7 +157,8 @@ static bool alive(struct spool *sp, uint32_t number, const struct hint_entry *e,
 	*x_r = *x;
 	if (e->type == RECORD_MESSAGE)
 		return x->segment == number && x->offset == e->offset;
-	return x->state_segment == number && x->state_offset == e->offset;
+	/* Where its MESSAGE stands here too, it goes along inside of it. */
+	return x->segment != number && x->state_segment == number && x->state_offset == e->offset;
 }
 
 static void gather(struct spool *sp, struct evacuation *ev)
@@ -435,16 +436,16 @@ static int write_copies(struct spool *sp, struct evacuation *ev)
 	return 0;
 }
 
-bool evacuate_step(struct spool *sp)
+void evacuate_step(struct spool *sp)
 {
 	struct evacuation *ev;
 	size_t start;
 	int r = 0;
 
 	if (!atomic_load(&sp->want_evacuation) || clock_mono_ms() < sp->evacuate_ms)
-		return false;
+		return;
 	if (!sp->evacuation && !begin(sp))
-		return false;
+		return;
 	ev = sp->evacuation;
 	start = ev->at;
 	gather(sp, ev);
@@ -455,12 +456,11 @@ bool evacuate_step(struct spool *sp)
 	if (r < 0) {
 		ev->at = start;
 		sp->evacuate_ms = clock_mono_ms() + RETRY_MS;
-		atomic_store(&sp->last_error, r);
-		return false;
+		writer_error(sp, r);
+		return;
 	}
 	if (ev->at == hint_count(&ev->hint)) {
 		ev->segment->passed = true;
 		evacuate_done(sp);
 	}
-	return true;
 }

@@ -159,6 +159,8 @@ static int heads_read(struct spool *sp, bool *key_found)
 		int fd, r;
 
 		r = segment_fd(sp, s, &fd);
+		if (r == -ERR_NOTFOUND && sp->o.read_only)
+			continue; /* a server beside us has just removed it */
 		if (r < 0)
 			return r;
 		r = segment_pread(sp->io, fd, head, sizeof(head), 0);
@@ -344,7 +346,7 @@ static int load_segment(struct loading *ld)
 
 	r = segment_fd(sp, s, &fd);
 	if (r < 0)
-		return r;
+		return r == -ERR_NOTFOUND && sp->o.read_only ? 0 : r;
 	if (fstat(fd, &st) < 0)
 		return err_from_errno(errno);
 	s->disk_octets = (uint64_t)st.st_size;

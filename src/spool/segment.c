@@ -18,6 +18,8 @@
 
 /* Descriptors kept open for reading; the rest of the process wants some too. */
 #define OPEN_FDS_MAX 256
+/* After trouble with unlink. */
+#define RETRY_MS 1000
 
 void segment_path(
     const struct spool *sp, uint32_t number, const char *suffix, struct spool_file_name *to)
@@ -371,44 +373,73 @@ static void reap_release(struct spool *sp)
 	sp->segment_count = to;
 }
 
+/* Unlink, in order, what nothing needs; false: trouble, the rest another time. */
+static bool reap_unlink(struct spool *sp)
+{
+	struct spool_file_name path;
+	struct segment *s;
+
+	for (;;) {
+		pthread_mutex_lock(&sp->index_lock);
+		s = reap_next(sp);
+		pthread_mutex_unlock(&sp->index_lock);
+		if (!s)
+			return true;
+		/* The log first: a hint alone is nothing, and removed at start. */
+		segment_path(sp, s->number, "log", &path);
+		if (sp->io->unlink(path.text) < 0 && errno != ENOENT) {
+			spool_notice(
+			    sp, "unlink", err_from_errno(errno), "cannot remove %s", path.text);
+			return false;
+		}
+		segment_path(sp, s->number, "hint", &path);
+		sp->io->unlink(path.text);
+		atomic_fetch_add(&sp->unlinked, 1);
+		pthread_mutex_lock(&sp->index_lock);
+		s->gone = true;
+		pthread_mutex_unlock(&sp->index_lock);
+	}
+}
+
+static bool any_gone(struct spool *sp)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&sp->index_lock);
+	for (size_t i = 0; i < sp->segment_count && !any; i++)
+		any = sp->segments[i]->gone;
+	pthread_mutex_unlock(&sp->index_lock);
+	return any;
+}
+
 void segment_reap(struct spool *sp)
 {
+	if (clock_mono_ms() < sp->reap_ms)
+		return;
+	/* Releasing DONE records may leave more segments that nothing needs. */
 	while (sp->reaping) {
-		struct spool_file_name path;
-		struct segment *s;
-		bool any = false;
+		bool fine;
 
 		sp->reaping = false;
-		for (;;) {
-			pthread_mutex_lock(&sp->index_lock);
-			s = reap_next(sp);
-			pthread_mutex_unlock(&sp->index_lock);
-			if (!s)
-				break;
-			/* The log first: a hint alone is nothing, and removed at start. */
-			segment_path(sp, s->number, "log", &path);
-			if (sp->io->unlink(path.text) < 0 && errno != ENOENT) {
-				spool_notice(sp, "unlink", err_from_errno(errno),
-				    "cannot remove %s", path.text);
-				break;
+		fine = reap_unlink(sp);
+		if (any_gone(sp)) {
+			if (sp->io->fsync(sp->dir_fd) == 0) {
+				atomic_fetch_add(&sp->syncs, 1);
+				pthread_mutex_lock(&sp->index_lock);
+				reap_release(sp);
+				pthread_mutex_unlock(&sp->index_lock);
+			} else {
+				/* They stay in the table, and with them the DONE records that they
+				 * need. */
+				spool_notice(
+				    sp, "sync", err_from_errno(errno), "cannot sync %s", sp->dir);
+				fine = false;
 			}
-			segment_path(sp, s->number, "hint", &path);
-			sp->io->unlink(path.text);
-			atomic_fetch_add(&sp->unlinked, 1);
-			pthread_mutex_lock(&sp->index_lock);
-			s->gone = any = true;
-			pthread_mutex_unlock(&sp->index_lock);
 		}
-		if (!any)
-			return;
-		if (sp->io->fsync(sp->dir_fd) < 0) {
-			/* They stay in the table, and with them the DONE records that they need. */
-			spool_notice(sp, "sync", err_from_errno(errno), "cannot sync %s", sp->dir);
+		if (!fine) {
+			sp->reaping = true;
+			sp->reap_ms = clock_mono_ms() + RETRY_MS;
 			return;
 		}
-		atomic_fetch_add(&sp->syncs, 1);
-		pthread_mutex_lock(&sp->index_lock);
-		reap_release(sp);
-		pthread_mutex_unlock(&sp->index_lock);
 	}
 }

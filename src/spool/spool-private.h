@@ -375,6 +375,7 @@ struct spool {
 	uint64_t evacuate_ms;          /* after trouble: not before this time */
 	uint64_t retry_ms;             /* trouble: not before this time */
 	bool reaping;                  /* a segment may be ready for unlink */
+	uint64_t reap_ms;              /* after trouble: not before this time */
 
 	/* Read from any thread. */
 	atomic_bool want_evacuation;
@@ -382,6 +383,7 @@ struct spool {
 	atomic_ullong messages, commits, batches, syncs, octets_written, evacuated, unlinked;
 	atomic_ullong damaged, torn, max_id, reserve_octets;
 	atomic_int last_error;
+	atomic_ullong last_error_ms;
 	atomic_bool full;      /* new messages are refused */
 	atomic_bool disk_full; /* ... because a write or fallocate said so */
 };
@@ -398,6 +400,7 @@ int writer_append(
     struct spool *sp, struct iovec *iov, int count, uint64_t octets, uint64_t *durable_r);
 /* After a failure: nothing behind `size` counts; the log goes on in another segment. */
 void writer_abandon_tail(struct spool *sp, uint64_t size, int err);
+void writer_error(struct spool *sp, int err);
 void req_free(struct req *r);
 
 /* ---- spill.c ---- */
@@ -415,8 +418,8 @@ void space_restore(struct spool *sp);
 void space_init(struct spool *sp);
 
 /* ---- evacuate.c ---- */
-/* One step, if any segment wants it: true when there was something to do. */
-bool evacuate_step(struct spool *sp);
+/* One step, if any segment wants it and it is time. */
+void evacuate_step(struct spool *sp);
 
 void evacuate_done(struct spool *sp);
 

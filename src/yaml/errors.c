@@ -23,8 +23,8 @@ void yaml_errors_done(struct yaml_errors *e)
 	e->kept = e->count = 0;
 }
 
-static void file_error(struct yaml_errors *e, const char *file, unsigned line, const char *key,
-    const char *fmt, va_list ap)
+__attribute__((format(printf, 5, 0))) static void file_error(struct yaml_errors *e,
+    const char *file, unsigned line, const char *key, const char *fmt, va_list ap)
 {
 	char text[ERROR_OCTETS_MAX];
 	const char *made;

@@ -105,19 +105,19 @@ static void a_map_survives_many_puts_and_deletes(void **state)
 static void json_escapes_and_replaces_what_is_not_utf8(void **state)
 {
 	struct buf b;
-	struct json j;
+	struct json_writer j;
 
 	(void)state;
 	buf_init(&b, 4096);
-	json_init(&j, &b);
-	json_object(&j, NULL);
-	json_span(&j, "a", span_of("x\"\\\n\0\xff\xc3\xa9", 8));
-	json_array(&j, "b");
-	json_int(&j, NULL, -3);
-	json_bool(&j, NULL, true);
-	json_array_end(&j);
-	json_ms(&j, "t", 1500);
-	json_object_end(&j);
+	json_writer_init(&j, &b);
+	json_put_object(&j, NULL);
+	json_put_span(&j, "a", span_of("x\"\\\n\0\xff\xc3\xa9", 8));
+	json_put_array(&j, "b");
+	json_put_int(&j, NULL, -3);
+	json_put_bool(&j, NULL, true);
+	json_put_array_end(&j);
+	json_put_ms(&j, "t", 1500);
+	json_put_object_end(&j);
 	assert_string_equal(buf_cstr(&b),
 	    "{\"a\":\"x\\\"\\\\\\n\\u0000\xef\xbf\xbd\xc3\xa9\",\"b\":[-3,true],\"t\":1.500}");
 	buf_done(&b);

@@ -1,0 +1,155 @@
+/*
+ * tests/unit/test_config.c - the configuration: what is read, and that every error has its place.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "tests/unit/test.h"
+
+#include "base/err.h"
+#include "config/config.h"
+#include "yaml/yaml.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define GOOD "hostname: mx.example.org\nlisten: [{address: '127.0.0.1:0'}]\n"
+
+static int load(const char *text, struct yaml_errors *e, struct config **cfg_r)
+{
+	char path[] = "/tmp/postern-config-XXXXXX";
+	int fd = mkstemp(path), r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	yaml_errors_init(e);
+	r = config_load(path, e, cfg_r);
+	unlink(path);
+	return r;
+}
+
+static void a_short_file_is_enough_and_the_rest_is_standard(void **state)
+{
+	struct yaml_errors e;
+	struct config *cfg;
+
+	(void)state;
+	assert_int_equal(load(GOOD, &e, &cfg), 0);
+	assert_string_equal(cfg->hostname, "mx.example.org");
+	assert_int_equal(cfg->listen_count, 1);
+	assert_int_equal(cfg->message_octets_max, 50 << 20);
+	assert_int_equal(cfg->retry_first_ms, 300000);
+	assert_int_equal(cfg->retry_max_ms, 3600000);
+	assert_int_equal(cfg->queue_lifetime_ms, 345600000);
+	assert_int_equal(cfg->mynetwork_count, 2);
+	assert_string_equal(cfg->recipient_restrictions[2], "reject_unauth_destination");
+	assert_true(cfg->workers >= 1);
+	config_unref(&cfg);
+	assert_null(cfg);
+	yaml_errors_done(&e);
+}
+
+static const struct {
+	const char *name, *text, *error; /* error: a part of one line; it names line and key */
+} bad[] = {
+	{ "empty", "", "the file is empty" },
+	{ "no hostname", "listen: [{address: '127.0.0.1:25'}]\n", "hostname" },
+	{ "no listen", "hostname: a.b\n", "listen" },
+	{ "unknown key", GOOD "hostnam: x\n", ":3: hostnam: " },
+	{ "unknown key of a section", GOOD "limits: {hop: 3}\n", ":3: limits.hop: " },
+	{ "bad number", GOOD "limits: {hops: 4x0}\n", ":3: limits.hops: " },
+	{ "number out of range", GOOD "limits:\n  recipients: 5\n", ":4: limits.recipients: " },
+	{ "bad duration", GOOD "delivery: {retry_first: 5}\n", ":3: delivery.retry_first: " },
+	{ "bad address", "hostname: a.b\nlisten: [{address: 'localhost:25'}]\n",
+	    ":2: listen[0].address: " },
+	{ "bad port", "hostname: a.b\nlisten: [{address: '127.0.0.1:99999'}]\n",
+	    ":2: listen[0].address: " },
+	{ "bad network", GOOD "mynetworks: [10.0.0.1/8]\n", ":3: mynetworks[0]: " },
+	{ "duplicate key", GOOD "hostname: c.d\n", ":3: hostname: " },
+	{ "bad domain", GOOD "local: {domains: [-a..b.]}\n", ":3: local.domains[0]: " },
+	{ "address without domain", GOOD "local: {domains: [a.b], recipients: [ann]}\n",
+	    ":3: local.recipients[0]: " },
+	{ "local and relay", GOOD "local: {domains: [a.b]}\nrelay_domains: [a.b]\n",
+	    "relay_domains too" },
+	{ "open relay", GOOD "restrictions: {recipient: [permit_mynetworks]}\n", "open relay" },
+	{ "route without target", GOOD "routes: [{domain: a.b}]\n", ":3: routes[0]: key \"to\"" },
+	{ "hard below soft", GOOD "limits: {errors_soft: 9, errors_hard: 3}\n", "errors_hard" },
+	{ "style", GOOD "reply_style: exim\n", ":3: reply_style: " },
+	{ "a list where a mapping belongs", GOOD "limits: [1]\n", ":3: limits: " },
+};
+
+static void every_error_names_its_line_and_key(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct yaml_errors e;
+		struct config *cfg = NULL;
+		bool found = false;
+		print_message("# %s\n", bad[i].name);
+		assert_int_equal(load(bad[i].text, &e, &cfg), -ERR_CONFIG);
+		assert_null(cfg);
+		for (size_t k = 0; k < e.kept; k++)
+			found = found || strstr(e.line[k], bad[i].error);
+		if (!found && e.kept)
+			print_message("# got: %s\n", e.line[0]);
+		assert_true(found);
+		yaml_errors_done(&e);
+	}
+}
+
+static void all_errors_are_told_not_the_first(void **state)
+{
+	struct yaml_errors e;
+	struct config *cfg = NULL;
+
+	(void)state;
+	assert_int_equal(load("hostname: '..'\nx: 1\nlimits: {hops: a}\n", &e, &cfg), -ERR_CONFIG);
+	assert_true(e.count >= 4);
+	yaml_errors_done(&e);
+}
+
+static void domains_recipients_and_routes_are_found(void **state)
+{
+	static const char text[] =
+	    GOOD "local: {domains: [example.org], recipients: [ann@example.org]}\n"
+		 "relay_domains: [relay.test]\nrelay_host: '[192.0.2.9]:26'\n"
+		 "routes:\n  - {domain: a.test, to: 'mail.a.test:2525'}\n  - {domain: .b.test, to: "
+		 "'mx:b.test'}\n"
+		 "lab: {enabled: true}\n";
+	struct yaml_errors e;
+	struct config *cfg;
+	struct ip ip;
+
+	(void)state;
+	assert_int_equal(load(text, &e, &cfg), 0);
+	assert_string_equal(config_domain_class(cfg, SPAN_LIT("EXAMPLE.org")), "local");
+	assert_string_equal(config_domain_class(cfg, SPAN_LIT("")), "local");
+	assert_string_equal(config_domain_class(cfg, SPAN_LIT("relay.test")), "relay");
+	assert_string_equal(config_domain_class(cfg, SPAN_LIT("421.connect.lab.test")), "relay");
+	assert_null(config_domain_class(cfg, SPAN_LIT("notlab.test")));
+	assert_true(config_recipient_listed(cfg, SPAN_LIT("Ann@Example.org")));
+	assert_true(config_recipient_listed(cfg, SPAN_LIT("POSTMASTER@example.org")));
+	assert_true(config_recipient_listed(cfg, SPAN_LIT("postmaster")));
+	assert_false(config_recipient_listed(cfg, SPAN_LIT("bob@example.org")));
+	assert_string_equal(config_route(cfg, SPAN_LIT("a.test"))->host, "mail.a.test");
+	assert_true(config_route(cfg, SPAN_LIT("x.b.test"))->mx);
+	assert_string_equal(config_route(cfg, SPAN_LIT("b.test"))->host, "192.0.2.9");
+	assert_int_equal(config_route(cfg, SPAN_LIT("b.test"))->port, 26);
+	ip_parse(SPAN_LIT("127.9.9.9"), &ip);
+	assert_non_null(config_in_mynetworks(cfg, &ip));
+	ip_parse(SPAN_LIT("128.0.0.1"), &ip);
+	assert_null(config_in_mynetworks(cfg, &ip));
+	config_unref(&cfg);
+	yaml_errors_done(&e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_short_file_is_enough_and_the_rest_is_standard),
+		cmocka_unit_test(every_error_names_its_line_and_key),
+		cmocka_unit_test(all_errors_are_told_not_the_first),
+		cmocka_unit_test(domains_recipients_and_routes_are_found),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
