@@ -47,7 +47,8 @@ struct group {
 	size_t count;
 	struct group *next;         /* of the work */
 	struct group *next_waiting; /* at the site */
-	struct site *site;
+	struct site *site;        /* good while it waits or has a connection */
+	bool is_waiting;          /* in the site's list */
 	struct lookup *lookup; /* under way */
 	struct target targets[TARGETS_MAX];
 	size_t target_count, target_at;
