@@ -258,7 +258,8 @@ static int send_output(struct delivery *d)
 	struct buf *out = smtp_client_output(d->client);
 	int r = 0;
 
-	/* What was sent may let the machine say more (the next part of a long group of commands). */
+	/* What was sent may let the machine say more (the next part of a long group of commands).
+	 */
 	while (r == 0 && buf_len(out)) {
 		r = net_stream_write(d->stream, out);
 		if (r == 0)
