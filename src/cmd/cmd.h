@@ -38,4 +38,7 @@ int cmd_reference(int argc, char **argv);
 /* What the simulator answers to which address. */
 int cmd_lab(int argc, char **argv);
 
+/* What would the server say to a recipient, and why.  0 taken, 1 refused, 2 usage. */
+int cmd_try(int argc, char **argv);
+
 #endif

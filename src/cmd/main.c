@@ -17,6 +17,7 @@ static const struct {
 	{ "check-config", cmd_check_config,
 	    "is a configuration good? every error, with file, line and key" },
 	{ "why", cmd_why, "where a message is, what happened, who must act, when it moves next" },
+	{ "try", cmd_try, "what would the server say to this client and recipient, and why" },
 	{ "queue", cmd_queue, "list, show, retry, hold, release, delete, bounce queued mail" },
 	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "stats", cmd_stats, "numbers of the running server" },

@@ -8,15 +8,15 @@
 #include "server/server-private.h"
 
 /* The map from a fact to its fetcher: what a check may ask for, and where the answer stands. */
-static int fetch(struct session *s, struct fact_key need)
+static int fetch(
+    const struct config *cfg, const struct ip *client, struct facts *facts, struct fact_key need)
 {
-	const struct config *cfg = s->worker->cfg;
 	struct span answer = { (const uint8_t *)"", 0 };
 	enum fact_state state = FACT_NONE;
 
 	switch (need.kind) {
 	case FACT_client_in_mynetworks:
-		if (config_in_mynetworks(cfg, &s->client_ip)) {
+		if (config_in_mynetworks(cfg, client)) {
 			state = FACT_ANSWER;
 			answer = SPAN_LIT("yes");
 		}
@@ -48,20 +48,21 @@ static int fetch(struct session *s, struct fact_key need)
 	case FACT_KIND_COUNT:
 		return -ERR_INVAL;
 	}
-	return facts_set(&s->facts, need, state, answer);
+	return facts_set(facts, need, state, answer);
 }
 
 /* One list: 1 with a verdict, or a negative error. */
-static int evaluate(struct session *s, const struct policy_list *list, struct arena *arena,
-    struct policy_verdict *v_r, struct buf *trace_r)
+static int evaluate(const struct config *cfg, const struct ip *client, struct facts *facts,
+    const struct policy_list *list, struct arena *arena, struct policy_verdict *v_r,
+    struct buf *trace_r)
 {
 	struct policy_run run;
 	struct fact_key need;
 	int r;
 
 	policy_run_init(&run, list, arena);
-	while ((r = policy_run_step(&run, &s->facts, v_r, &need)) == 0)
-		if ((r = fetch(s, need)) < 0)
+	while ((r = policy_run_step(&run, facts, v_r, &need)) == 0)
+		if ((r = fetch(cfg, client, facts, need)) < 0)
 			break;
 	if (buf_len(trace_r) && run.trace)
 		buf_add_str(trace_r, "; ");
@@ -69,25 +70,32 @@ static int evaluate(struct session *s, const struct policy_list *list, struct ar
 	return r;
 }
 
-int recipient_check(
-    struct session *s, struct span address, struct reply_args *args_r, struct buf *trace_r)
+int server_judge_recipient(const struct config *cfg, const struct server_lists *lists,
+    const struct ip *client, struct facts *facts, struct span address, struct reply_args *args_r,
+    struct buf *trace_r)
 {
 	struct fact_key recipient = { FACT_recipient, { (const uint8_t *)"", 0 } };
 	struct policy_verdict v = { .decision = POLICY_DEFER };
-	struct server_shared *shared = s->worker->shared;
 	struct arena arena;
 	int r;
 
 	arena_init(&arena, TRACE_OCTETS_MAX);
-	facts_clear(&s->facts, FACT_SCOPE_RECIPIENT);
-	r = facts_set(&s->facts, recipient, FACT_ANSWER, address);
+	facts_clear(facts, FACT_SCOPE_RECIPIENT);
+	r = facts_set(facts, recipient, FACT_ANSWER, address);
 	if (r == 0)
-		r = evaluate(s, &shared->recipient_list, &arena, &v, trace_r);
+		r = evaluate(cfg, client, facts, &lists->recipient, &arena, &v, trace_r);
 	if (r > 0 && (v.decision == POLICY_PERMIT || v.decision == POLICY_DUNNO))
-		r = evaluate(s, &shared->recipient_last, &arena, &v, trace_r);
+		r = evaluate(cfg, client, facts, &lists->recipient_last, &arena, &v, trace_r);
 	arena_done(&arena);
 	if (r < 0)
 		return REPLY_NO_RESOURCES;
 	*args_r = v.args;
 	return v.decision == POLICY_REJECT || v.decision == POLICY_DEFER ? v.reply : REPLY_RCPT_OK;
+}
+
+int recipient_check(
+    struct session *s, struct span address, struct reply_args *args_r, struct buf *trace_r)
+{
+	return server_judge_recipient(s->worker->cfg, &s->worker->shared->lists, &s->client_ip,
+	    &s->facts, address, args_r, trace_r);
 }

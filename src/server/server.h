@@ -23,12 +23,34 @@
 
 #include <stdatomic.h>
 
+/* Restriction lists made ready. */
+struct server_lists {
+	struct policy_list recipient;      /* the operator's */
+	struct policy_list recipient_last; /* asked of whom that list lets through */
+};
+
+/* From the configuration.  0, -ERR_NOTFOUND (a name that is no check), -ERR_LIMIT. */
+int server_lists_init(struct server_lists *lists, const struct config *cfg);
+
+/*
+ * May a recipient come in?  What a session does at RCPT, and `postern try`.
+ *
+ * client   address of the client
+ * facts    what is known; facts that are missing are fetched from the configuration and put in.
+ *          A caller may put others in before: those stand
+ * args_r   for the reply; spans live as long as the facts
+ * trace_r  gets checks and facts as text
+ * Returns a reply id: REPLY_RCPT_OK when it may.
+ */
+int server_judge_recipient(const struct config *cfg, const struct server_lists *lists,
+    const struct ip *client, struct facts *facts, struct span address, struct reply_args *args_r,
+    struct buf *trace_r);
+
 /* Over all workers. */
 struct server_shared {
 	_Atomic uint32_t sessions;
-	struct server_clients *clients;    /* sessions by client address; server/clients.c */
-	struct policy_list recipient_list; /* the operator's */
-	struct policy_list recipient_last; /* asked of whom that list lets through */
+	struct server_clients *clients; /* sessions by client address; server/clients.c */
+	struct server_lists lists;
 	struct spool *spool;
 	struct event_sink *events;
 };

@@ -11,6 +11,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+int server_lists_init(struct server_lists *lists, const struct config *cfg)
+{
+	int r = 0;
+
+	*lists = (struct server_lists){ .recipient = { .count = 0 } };
+	for (const char **name = cfg->recipient_restrictions; r == 0 && *name; name++)
+		r = policy_list_add(&lists->recipient, span_str(*name));
+	/* As Postfix's smtpd_reject_unlisted_recipient: also for those that the list permits, for
+	 * taking mail for nobody only makes a bounce. */
+	if (r == 0)
+		r = policy_list_add(&lists->recipient_last, SPAN_LIT("reject_unlisted_recipient"));
+	return r;
+}
+
 int server_shared_init(struct server_shared *shared, const struct config *cfg, struct spool *spool,
     struct event_sink *events)
 {
@@ -19,15 +33,7 @@ int server_shared_init(struct server_shared *shared, const struct config *cfg, s
 	atomic_init(&shared->sessions, 0);
 	shared->spool = spool;
 	shared->events = events;
-	shared->recipient_list = (struct policy_list){ .count = 0 };
-	for (const char **name = cfg->recipient_restrictions; r == 0 && *name; name++)
-		r = policy_list_add(&shared->recipient_list, span_str(*name));
-	/* As Postfix's smtpd_reject_unlisted_recipient: also for those that the list permits, for
-	 * taking mail for nobody only makes a bounce. */
-	shared->recipient_last = (struct policy_list){ .count = 0 };
-	if (r == 0)
-		r = policy_list_add(&shared->recipient_last, SPAN_LIT("reject_unlisted_recipient"));
-	return r;
+	return r < 0 ? r : server_lists_init(&shared->lists, cfg);
 }
 
 void server_shared_done(struct server_shared *shared)

@@ -213,7 +213,17 @@ def why_answers_by_every_name(program):
         assert r.returncode == 1 and "nothing is known" in r.stderr
 
 
-run([a_letter_ends_in_the_maildir_with_its_trace, postmaster_is_always_accepted, a_stranger_may_not_relay,
+def try_says_what_a_session_would_say(program):
+    with Postern(program, STRANGER.replace("]", "], recipients: [ann@example.test]", 1)) as p:
+        r = p.command("try", "--to", "x@elsewhere.test", ok=False)
+        assert r.returncode == 1 and r.stdout.startswith("554 5.7.1 <x@elsewhere.test>: Relay access denied"), r.stdout
+        assert "domain_class(elsewhere.test)=none -> reject" in r.stdout, r.stdout
+        assert p.command("try", "--to", "nobody@example.test", ok=False).stdout.startswith("550 5.1.1")
+        assert p.command("try", "--to", "ann@example.test").startswith("250 2.1.5")
+        assert p.command("try", "--to", "x@elsewhere.test", "--user", "ann").startswith("250 2.1.5")
+
+
+run([try_says_what_a_session_would_say, a_letter_ends_in_the_maildir_with_its_trace, postmaster_is_always_accepted, a_stranger_may_not_relay,
      bare_line_feeds_are_refused_and_smuggle_nothing, a_loop_ends, sizes_are_limited_before_and_after,
      early_talkers_are_counted, one_client_has_so_many_sessions, silence_ends_a_session,
      a_clean_stop_lets_a_message_in_and_loses_nothing, what_is_queued_survives_a_restart,
