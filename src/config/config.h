@@ -31,8 +31,9 @@ struct config_route {
 	struct span domain; /* "example.org"; ".example.org": its subdomains; "*": all others */
 	const char *host;   /* a name or an address */
 	uint16_t port;
-	bool mx;  /* look up MX records of host (written without brackets, as in Postfix) */
-	bool lab; /* the built-in simulator */
+	bool mx;      /* look up MX records of host (written without brackets, as in Postfix) */
+	bool lab;     /* the built-in simulator */
+	bool discard; /* nowhere: taken and thrown away */
 };
 
 struct config {

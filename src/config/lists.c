@@ -141,7 +141,29 @@ static void read_local(struct yaml_errors *e, const struct yaml_node *root, stru
 	}
 }
 
-/* "HOST:PORT", "[ADDRESS]:PORT", "lab", "mx:NAME". */
+/* "mx:NAME" or "mx:NAME:PORT". */
+static bool read_mx(struct yaml_errors *e, const struct yaml_node *n, struct config *cfg,
+    const char *text, struct config_route *route)
+{
+	struct span name = span_str(text);
+	ptrdiff_t colon = span_rfind(name, ':');
+	uint64_t port = 25;
+
+	if (colon >= 0 && span_u64(span_skip(name, (size_t)colon + 1), 65535, &port) < 0)
+		port = 0;
+	if (colon >= 0)
+		name.n = (size_t)colon;
+	if (!config_domain_like(name) || port == 0) {
+		yaml_error(e, n, "\"%s\" is not NAME or NAME:PORT", text);
+		return false;
+	}
+	route->mx = true;
+	route->port = (uint16_t)port;
+	route->host = arena_str(&cfg->arena, name);
+	return true;
+}
+
+/* "HOST:PORT", "[ADDRESS]:PORT", "lab", "discard", "mx:NAME". */
 static bool read_target(struct yaml_errors *e, const struct yaml_node *n, struct config *cfg,
     struct config_route *route)
 {
@@ -153,15 +175,12 @@ static bool read_target(struct yaml_errors *e, const struct yaml_node *n, struct
 		route->lab = true;
 		return true;
 	}
-	if (strncmp(text, "mx:", 3) == 0) {
-		route->mx = true;
-		route->port = 25;
-		route->host = arena_str(&cfg->arena, span_str(text + 3));
-		if (config_domain_like(span_str(text + 3)))
-			return true;
-		yaml_error(e, n, "\"%s\" is not a domain", text + 3);
-		return false;
+	if (strcmp(text, "discard") == 0) {
+		route->discard = true;
+		return true;
 	}
+	if (strncmp(text, "mx:", 3) == 0)
+		return read_mx(e, n, cfg, text + 3, route);
 	return yaml_host_port(e, n, &cfg->arena, 25, &route->host, &route->port) == 0;
 }
 

@@ -72,13 +72,23 @@ int worker_run(struct worker *w)
 	return r == 0 ? 0 : -ERR_LIMIT;
 }
 
-static void deliveries_stopped(void *arg)
+/*
+ * Each stage of the stop begins on a turn of its own: what calls `stopped` is deep inside a
+ * session or a delivery of the very thing that would be freed.
+ */
+static void next_stage(struct worker *w, void (*run)(struct net_task *task))
 {
-	struct worker *w = arg;
+	w->stop_task = (struct net_task){ .run = run, .arg = w };
+	net_loop_post(w->loop, &w->stop_task);
+}
 
+static void end(struct net_task *task)
+{
+	struct worker *w = task->arg;
+
+	/* Timers and descriptors would keep the loop alive. */
 	if (w->lab)
 		lab_stop(w->lab);
-	/* Its own timer and descriptors would keep the loop alive. */
 	deliver_agent_free(&w->agent);
 	server_worker_free(&w->server);
 	dns_resolver_free(&w->resolver);
@@ -86,11 +96,21 @@ static void deliveries_stopped(void *arg)
 	daemon_worker_stopped(w->daemon);
 }
 
-static void sessions_stopped(void *arg)
+static void deliveries_stopped(void *arg)
 {
-	struct worker *w = arg;
+	next_stage(arg, end);
+}
+
+static void stop_deliveries(struct net_task *task)
+{
+	struct worker *w = task->arg;
 
 	deliver_agent_stop(w->agent, deliveries_stopped, w);
+}
+
+static void sessions_stopped(void *arg)
+{
+	next_stage(arg, stop_deliveries);
 }
 
 static void stop(struct net_task *task)

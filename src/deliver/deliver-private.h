@@ -17,7 +17,7 @@
 /* Addresses of one site that one attempt tries, most preferred first. */
 #define TARGETS_MAX 8
 
-enum route_kind { ROUTE_MAILDIR, ROUTE_HOST, ROUTE_MX };
+enum route_kind { ROUTE_MAILDIR, ROUTE_HOST, ROUTE_MX, ROUTE_DISCARD };
 
 /* Where a recipient's domain goes. */
 struct route {
@@ -47,8 +47,9 @@ struct group {
 	size_t count;
 	struct group *next;         /* of the work */
 	struct group *next_waiting; /* at the site */
-	struct site *site;
-	struct lookup *lookup; /* under way */
+	struct site *site;          /* good while it waits or has a connection */
+	bool is_waiting;            /* in the site's list */
+	struct lookup *lookup;      /* under way */
 	struct target targets[TARGETS_MAX];
 	size_t target_count, target_at;
 };

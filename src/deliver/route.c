@@ -61,6 +61,10 @@ int route_find(struct work *w, struct span address, struct route *route_r)
 		    (w->agent->deps.lab_port(w->agent->deps.lab_arg, domain, &r.port) < 0 &&
 			w->agent->deps.lab_port(w->agent->deps.lab_arg, SPAN_LIT(""), &r.port) < 0))
 			return -ERR_UNSUPPORTED;
+	} else if (cr && cr->discard) {
+		route_r->kind = ROUTE_DISCARD;
+		route_r->site = SPAN_LIT("discard");
+		return 0;
 	} else if (cr) {
 		r.kind = cr->mx ? ROUTE_MX : ROUTE_HOST;
 		r.host = cr->host;

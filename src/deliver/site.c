@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "deliver/deliver-private.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* So many groups wait at a site before further messages are put off: they must not fill all the
@@ -64,9 +65,12 @@ void site_enter(struct group *g)
 	if (s->connections >= a->cfg->site_connections_max ||
 	    a->connections >= a->cfg->connections_max) {
 		if (s->connections == 0) {
-			put_off(g); /* no connection here will end and wake it */
+			/* No connection here will end and wake it. */
+			site_drop(a, s);
+			put_off(g);
 			return;
 		}
+		g->is_waiting = true;
 		*s->waiting_last = g;
 		s->waiting_last = &g->next_waiting;
 		s->waiting_count++;
@@ -93,6 +97,7 @@ struct group *site_next(struct site *s)
 		s->waiting_last = &s->waiting;
 	s->waiting_count--;
 	g->next_waiting = NULL;
+	g->is_waiting = false;
 	return g;
 }
 
@@ -118,12 +123,12 @@ void site_drop_waiting(struct work *w)
 		struct group **at;
 		bool last = w->open_groups == 1;
 		next = g->next;
-		if (!g->site)
+		if (!g->is_waiting)
 			continue;
+		g->is_waiting = false;
 		for (at = &g->site->waiting; *at && *at != g; at = &(*at)->next_waiting)
 			;
-		if (!*at)
-			continue;
+		assert(*at);
 		*at = g->next_waiting;
 		if (!*at)
 			g->site->waiting_last = at;

@@ -256,13 +256,15 @@ static void message_done(struct delivery *d)
 static int send_output(struct delivery *d)
 {
 	struct buf *out = smtp_client_output(d->client);
-	int r;
+	int r = 0;
 
-	if (!buf_len(out))
-		return 0;
-	r = net_stream_write(d->stream, out);
-	if (r == 0)
-		smtp_client_sent(d->client, net_loop_now_ms(d->agent->deps.loop));
+	/* What was sent may let the machine say more (the next part of a long group of commands).
+	 */
+	while (r == 0 && buf_len(out)) {
+		r = net_stream_write(d->stream, out);
+		if (r == 0)
+			smtp_client_sent(d->client, net_loop_now_ms(d->agent->deps.loop));
+	}
 	return r;
 }
 

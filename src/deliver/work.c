@@ -120,9 +120,25 @@ static int make_groups(struct work *w)
 	return 0;
 }
 
+/* The operator's route says so: taken, and gone. */
+static void discard(struct group *g)
+{
+	struct judged j = { .trouble = CLASSIFY_LOCAL,
+		.stage = CAT_STAGE_message,
+		.host = SPAN_LIT("discard"),
+		.text = "discarded, as the route says",
+		.delivered = true };
+
+	for (size_t i = 0; i < g->count; i++)
+		rcpt_judge(g->work, &g->work->env.rcpts[g->rcpts[i]], &j);
+	group_done(g);
+}
+
 static void start_group(struct group *g)
 {
-	if (g->route.kind == ROUTE_MAILDIR)
+	if (g->route.kind == ROUTE_DISCARD)
+		discard(g);
+	else if (g->route.kind == ROUTE_MAILDIR)
 		maildir_start(g);
 	else
 		lookup_start(g);

@@ -176,9 +176,8 @@ static void set_stub(struct dns_resolver *r, const char *stub)
 	if (!on_loopback(space))
 		return;
 	ub_ctx_set_option(r->ub, "do-not-query-localhost:", "no");
-	ub_ctx_zone_remove(r->ub, zone);
-	ub_ctx_set_option(r->ub, "local-zone:", "test. nodefault");
-	ub_ctx_set_option(r->ub, "local-zone:", "127.in-addr.arpa. nodefault");
+	ub_ctx_set_option(r->ub, "local-zone:", "test. transparent");
+	ub_ctx_set_option(r->ub, "local-zone:", "127.in-addr.arpa. transparent");
 }
 
 static int ub_start(struct dns_resolver *r, const struct dns_options *o)
@@ -195,8 +194,8 @@ static int ub_start(struct dns_resolver *r, const struct dns_options *o)
 		ub_ctx_set_fwd(r->ub, o->servers[i]);
 		if (on_loopback(o->servers[i])) {
 			ub_ctx_set_option(r->ub, "do-not-query-localhost:", "no");
-			ub_ctx_set_option(r->ub, "local-zone:", "test. nodefault");
-			ub_ctx_set_option(r->ub, "local-zone:", "127.in-addr.arpa. nodefault");
+			ub_ctx_set_option(r->ub, "local-zone:", "test. transparent");
+			ub_ctx_set_option(r->ub, "local-zone:", "127.in-addr.arpa. transparent");
 		}
 	}
 	if (!any)

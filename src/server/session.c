@@ -258,6 +258,7 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 		session_end(s);
 		return used;
 	}
+	smtp_server_trim(s->smtp);
 	net_timer_set(s->timer, s->committing ? UINT64_MAX : smtp_server_deadline(s->smtp));
 	return used;
 }

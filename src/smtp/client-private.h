@@ -1,7 +1,8 @@
 /*
  * smtp/client-private.h - what the files of the client machine share.
  *
- *   client.c          states, replies, outcomes
+ *   client.c          life and the public functions
+ *   client-reply.c    what replies mean: states and outcomes
  *   client-command.c  what goes over the wire: commands, the body, EHLO's keywords
  *
  * SPDX-License-Identifier: MPL-2.0
@@ -74,7 +75,23 @@ static inline uint64_t *ends_at(struct smtp_client *c, size_t command)
 	return command == cmd_data(c) ? &c->list_at[2] : &c->rcpts[command - CMD_MAIL - 1].ends_at;
 }
 
-/* Write one command of the list to the output. */
+/* client-reply.c.  The one place that changes the state. */
+void smtp_client_state_set(struct smtp_client *c, enum smtp_client_state state);
+/* Account for what was added to the output since its length was `before`. */
+void smtp_client_wrote(struct smtp_client *c, size_t before);
+/* Give this outcome to every recipient that has none. */
+void smtp_client_settle_all(struct smtp_client *c, const struct smtp_outcome *o);
+/* The session ends: err, and the reply that ended it or NULL. */
+void smtp_client_die(struct smtp_client *c, int err, const struct smtp_reply *r);
+void smtp_client_say_quit(struct smtp_client *c, uint64_t now_ms);
+/* Write what may be written now of the list of commands. */
+void smtp_client_write_commands(struct smtp_client *c, uint64_t now_ms);
+/* Is anything of ours waiting for a reply, and has it left us as a whole? */
+bool smtp_client_is_expected(struct smtp_client *c);
+/* A whole reply is here. */
+void smtp_client_on_reply(struct smtp_client *c, const struct smtp_reply *r, uint64_t now_ms);
+
+/* client-command.c.  Write one command of the list to the output. */
 void smtp_client_write(struct smtp_client *c, size_t command);
 
 /* Take extensions from EHLO's answer, RFC 5321 4.1.1.1. */

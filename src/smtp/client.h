@@ -90,6 +90,9 @@ int smtp_client_quit(struct smtp_client *c, uint64_t now_ms);
 /* Connection lost (err: -ERR_CLOSED, -ERR_TIMEOUT ...).  Step becomes DEAD. */
 void smtp_client_lost(struct smtp_client *c, int err);
 
+/* Octets to send.  Consume what was sent before feeding what was read after it: a reply that comes
+ * while its command is still in here is taken for one that answers nothing, and ends the session.
+ */
 struct buf *smtp_client_output(struct smtp_client *c);
 /* The host sent octets: moves the deadline of the body blocks on. */
 void smtp_client_sent(struct smtp_client *c, uint64_t now_ms);

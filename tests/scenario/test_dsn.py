@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""Notifications of failure: parsed by Python's email, sent when they should be, silent when they should."""
+import email
+import email.policy
+
+from harness import LAB, LOCAL, QUICK, Postern, run, wait
+
+
+def parse(octets):
+    m = email.message_from_bytes(octets, policy=email.policy.default)
+    assert m.get_content_type() == "multipart/report", m.get_content_type()
+    assert m.get_param("report-type") == "delivery-status"
+    assert not m.defects, m.defects
+    parts = list(m.iter_parts())
+    assert len(parts) == 3, parts
+    return m, parts
+
+
+def notification(p, count=1):
+    return wait("a notification", lambda: [m for m in p.mailbox("you") if b"delivery-status" in m][count - 1:])[0]
+
+
+def every_field_of_rfc_3464_is_there(program):
+    with Postern(program) as p:
+        p.send("5.1.1@lab.test", mail=["ENVID=QQ314159", "RET=FULL"],
+               rcpt=["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;Old+2BName@example.org"])
+        octets = notification(p)
+        m, (human, status, original) = parse(octets)
+        assert octets.startswith(b"Return-Path: <>\n")
+        assert m["Auto-Submitted"] == "auto-replied" and m["From"] and m["Date"] and m["Message-ID"]
+        assert m["To"] == "you@example.test", m["To"]
+        fields = status.get_payload()
+        message, rcpt = fields[0], fields[1]
+        assert message["Reporting-MTA"] == "dns; mx.example.test"
+        assert message["Original-Envelope-Id"] == "QQ314159"
+        assert message["Arrival-Date"]
+        assert rcpt["Original-Recipient"] == "rfc822; Old+Name@example.org", rcpt["Original-Recipient"]
+        assert rcpt["Final-Recipient"] == "rfc822; 5.1.1@lab.test"
+        assert rcpt["Action"] == "failed" and rcpt["Status"] == "5.1.1"
+        assert rcpt["Remote-MTA"].startswith("dns;") and rcpt["Diagnostic-Code"].startswith("smtp; 550 5.1.1")
+        assert rcpt["Last-Attempt-Date"] and rcpt["X-Postern-Failure-Code"] == "2001"
+        assert original.get_content_type() == "message/rfc822"
+        assert b"Hello." in octets
+        text = human.get_content()
+        for word in ("What happened", "What it means", "Who must act", "What to do"):
+            assert word in text, text
+
+
+def ret_hdrs_returns_the_header_only(program):
+    with Postern(program) as p:
+        p.send("5.1.1@lab.test", mail=["RET=HDRS"])
+        octets = notification(p)
+        assert parse(octets)[1][2].get_content_type() == "text/rfc822-headers"
+        assert b"Subject: hello" in octets and b"Hello." not in octets
+
+
+def a_large_original_goes_back_as_its_header(program):
+    with Postern(program) as p:
+        p.send("5.1.1@lab.test", body=b"Subject: big\r\n\r\n" + b"x" * 70 + (b"\r\n" + b"y" * 70) * 3000 + b"\r\n")
+        octets = notification(p)
+        assert parse(octets)[1][2].get_content_type() == "text/rfc822-headers" and len(octets) < 20000
+
+
+def notify_never_is_silent(program):
+    with Postern(program) as p:
+        p.send("5.1.1@lab.test", rcpt=["NOTIFY=NEVER"])
+        p.event(event="failed", recipient="5.1.1@lab.test")
+        p.event(event="finished")
+        assert not p.events(event="bounced") and not p.mailbox("you")
+
+
+def a_failure_from_the_null_sender_is_an_event_not_a_notification(program):
+    with Postern(program) as p:
+        p.send("5.1.1@lab.test", sender="<>")
+        e = p.event(event="dsn_undeliverable")
+        assert e["recipient"] == "5.1.1@lab.test" and e["failure_code"] == 2001
+        p.event(event="finished")
+        assert not p.events(event="bounced")
+
+
+def a_notification_that_fails_makes_no_other(program):
+    with Postern(program) as p:
+        p.send("5.1.1@lab.test", sender="5.7.1@lab.test")
+        p.event(event="bounced")
+        p.event(event="dsn_undeliverable")
+        wait("an empty queue", lambda: "0 recipients" in p.command("queue", "list"))
+        assert len(p.events(event="bounced")) == 1
+
+
+EXPIRE = LOCAL + LAB + ("delivery: {{retry_first: 100ms, retry_max: 300ms, queue_lifetime: 1s, connect_timeout: 1s, "
+                        "rcpt_timeout: 1s}}\n")
+
+
+def an_expired_message_keeps_its_last_real_cause(program):
+    with Postern(program, EXPIRE) as p:
+        p.send(["452-4.2.2@lab.test", "greylist-1h@lab.test", "any@refused.connect.lab.test"])
+        want = {"452-4.2.2@lab.test": 3001, "greylist-1h@lab.test": 3003, "any@refused.connect.lab.test": 4003}
+        for address, code in want.items():
+            e = p.event(event="failed", recipient=address)
+            assert e["failure_code"] == code and e["attempts"] > 1, e
+        wait("the notifications", lambda: sum(m.count(b"Status: 5.4.7") for m in p.mailbox("you")) == 3)
+
+
+run([every_field_of_rfc_3464_is_there, ret_hdrs_returns_the_header_only, a_large_original_goes_back_as_its_header,
+     notify_never_is_silent, a_failure_from_the_null_sender_is_an_event_not_a_notification,
+     a_notification_that_fails_makes_no_other, an_expired_message_keeps_its_last_real_cause])
