@@ -232,6 +232,13 @@ int catalogue_render(const struct catalogue *cat, int reply, const struct reply_
     const struct reply_args *args, struct buf *out);
 
 /*
+ * Add a text, cause or remedy with its fields filled in, for people: what is not known (args may be
+ * NULL) stands as the field's name in capitals, CLIENT-ADDRESS.  text NULL adds nothing.
+ * Returns 0 or -ERR_NOMEM.
+ */
+int catalogue_fill(const char *text, const struct reply_args *args, struct buf *out);
+
+/*
  * Read an enhanced status code at the start of s: "5.1.1", subject and detail up to 999.
  * Returns octets taken, or 0 when there is none.  RFC 3463 2.
  */

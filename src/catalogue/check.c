@@ -52,6 +52,15 @@ void cat_check_text(
 		    longest, CAT_LINE_OCTETS_MAX);
 }
 
+void cat_check_fields(struct yaml_errors *e, const struct yaml_node *at, const char *text)
+{
+	struct cat_token t;
+
+	while (text && cat_text_next(&text, &t))
+		if (t.bad)
+			yaml_error(e, at, "no field is called \"{%.*s}\"", SPAN_FMT(t.literal));
+}
+
 static bool failure_exists(const struct cat_rows *rows, uint16_t code)
 {
 	const struct cat_rows_of *of = &rows->of[CAT_KIND_FAILURE];

@@ -31,23 +31,6 @@ static void printable(struct buf *out, struct span s)
 		buf_add_char(out, s.p[i] < 0x20 || s.p[i] > 0x7e ? '?' : (char)s.p[i]);
 }
 
-/* A text with its fields: what the input had there, else the field's name in capitals. */
-static void fill(struct buf *out, const char *text, const struct reply_args *args)
-{
-	struct cat_token t;
-
-	while (text && cat_text_next(&text, &t)) {
-		if (t.field < 0) {
-			buf_add_span(out, t.literal);
-		} else if (args && args->field[t.field].n > 0) {
-			printable(out, args->field[t.field]);
-		} else {
-			for (const char *c = reply_field_name((enum reply_field)t.field); *c; c++)
-				buf_add_char(out, *c == '_' ? '-' : (char)ascii_upper((uint8_t)*c));
-		}
-	}
-}
-
 /* "label:    words wrapped at 80 columns". */
 static void put(struct buf *out, const char *label, struct span words)
 {
@@ -83,7 +66,7 @@ static void put_filled(
 	if (!text || !*text)
 		return;
 	buf_init(&words, TEXT_MAX + EXPLAIN_INPUT_MAX);
-	fill(&words, text, args);
+	catalogue_fill(text, args, &words);
 	put(out, label, buf_span(&words));
 	if (words.failed)
 		out->failed = true;
@@ -308,7 +291,7 @@ static void put_reading(
 	buf_init(&title, TEXT_MAX + EXPLAIN_INPUT_MAX);
 	if (x->kind == EXPLAIN_REPLY) {
 		buf_addf(&title, "%s ", code);
-		fill(&title, x->reply->text, &x->args);
+		catalogue_fill(x->reply->text, &x->args, &title);
 		buf_addf(out, "reply %s\n", x->reply->id);
 		put(out, "It says:", buf_span(&title));
 		if (x->reply->policy_code)
@@ -373,7 +356,7 @@ static void json_filled(
 	if (!text)
 		return;
 	buf_init(&words, TEXT_MAX + EXPLAIN_INPUT_MAX);
-	fill(&words, text, args);
+	catalogue_fill(text, args, &words);
 	json_put_span(j, key, buf_span(&words));
 	buf_done(&words);
 }

@@ -8,8 +8,8 @@
 const char *const cat_acts_names[] = { "nobody", "message_author", "sender", "sender_admin",
 	"sender_dns_admin", "recipient", "recipient_admin", "operator", NULL };
 
-static const char *const acts_texts[CAT_ACTS_COUNT] = { "nobody; it needs no action",
-	"the author of the message", "the sender", "the administrator of the sending server",
+static const char *const acts_texts[CAT_ACTS_COUNT] = { "nobody", "the author of the message",
+	"the sender", "the administrator of the sending server",
 	"the administrator of the sender's DNS", "the recipient",
 	"the administrator of the recipient's server", "the operator of this server" };
 

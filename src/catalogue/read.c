@@ -214,6 +214,7 @@ static void read_codes(
 		yaml_error(rows->errors, code,
 		    "reply %s is %uxx in this program and stays so, not %uxx", r->id, was / 100,
 		    r->code / 100);
+		r->code = was;
 		return;
 	}
 	if (is_field(enhanced, "{enhanced}"))
@@ -230,7 +231,7 @@ static void read_codes(
 	else if (r->code != 0 && r->enhanced.class_ != 0 && r->enhanced.class_ != r->code / 100)
 		yaml_error(rows->errors, enhanced ? enhanced : code,
 		    "class %u contradicts reply code %u", r->enhanced.class_, r->code);
-	else if (r->code >= 400 && r->enhanced.class_ == 0)
+	else if (r->code >= 400 && r->enhanced.class_ == 0 && !enhanced)
 		yaml_error(rows->errors, node, "a refusal without an enhanced status code");
 }
 
@@ -269,9 +270,11 @@ static void read_reply(struct cat_rows *rows, const struct yaml_node *node)
 	need_string(rows, node, "text", &r->text);
 	if (yaml_get(node, "policy_code")) {
 		need_string(rows, node, "policy_code", &r->policy_code);
-		if (r->policy_code && !policy_code_is_valid(r->policy_code))
+		if (r->policy_code && !policy_code_is_valid(r->policy_code)) {
 			yaml_error(rows->errors, yaml_get(node, "policy_code"),
 			    "\"%s\" is not a policy code such as POL-T1", r->policy_code);
+			r->policy_code = NULL;
+		}
 	}
 	read_stages(rows, set ? yaml_get(node, "stage") : yaml_need(rows->errors, node, "stage"),
 	    &r->stages);
@@ -294,6 +297,8 @@ static void read_reply(struct cat_rows *rows, const struct yaml_node *node)
 	yaml_bool(rows->errors, yaml_get(node, "artefact"), &r->artefact);
 	if (r->text)
 		cat_check_text(rows->errors, cat_row_at(row, "text"), r);
+	cat_check_fields(rows->errors, cat_row_at(row, "cause"), r->cause);
+	cat_check_fields(rows->errors, cat_row_at(row, "remedy"), r->remedy);
 }
 
 /* Cause, acts and remedy, which every kind but replies has in the same way. */
@@ -484,6 +489,8 @@ static void read_policy(struct cat_rows *rows, const struct yaml_node *node)
 		yaml_error(rows->errors, cat_row_at(row, "enhanced"), "class %u is not %s",
 		    p->enhanced.class_, persistence[p->permanent]);
 	read_care(rows, node, &p->cause, &p->acts, &p->remedy, set);
+	cat_check_fields(rows->errors, cat_row_at(row, "cause"), p->cause);
+	cat_check_fields(rows->errors, cat_row_at(row, "remedy"), p->remedy);
 	if (!set || yaml_get(node, "acts"))
 		p->if_it_recurs = p->acts;
 	need_acts(rows, node, "if_it_recurs", &p->if_it_recurs, true);

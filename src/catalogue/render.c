@@ -206,3 +206,20 @@ int catalogue_render(const struct catalogue *cat, int reply, const struct reply_
 	}
 	return code;
 }
+
+int catalogue_fill(const char *text, const struct reply_args *args, struct buf *out)
+{
+	struct cat_token t;
+
+	while (text && cat_text_next(&text, &t)) {
+		if (t.field < 0) {
+			buf_add_span(out, t.literal);
+		} else if (args && args->field[t.field].n > 0) {
+			add_printable(out, args->field[t.field]);
+		} else {
+			for (const char *c = reply_field_name((enum reply_field)t.field); *c; c++)
+				buf_add_char(out, *c == '_' ? '-' : (char)ascii_upper((uint8_t)*c));
+		}
+	}
+	return out->failed ? -ERR_NOMEM : 0;
+}

@@ -104,6 +104,9 @@ int cat_rows_tables(struct cat_rows *rows, struct cat_tables *t_r);
 void cat_check_text(
     struct yaml_errors *e, const struct yaml_node *at, const struct cat_reply *reply);
 
+/* Check that every field of a cause or remedy (NULL: nothing) is known.  Errors at node `at`. */
+void cat_check_fields(struct yaml_errors *e, const struct yaml_node *at, const char *text);
+
 /* An error at a key of a row, or at the row, or without a place for a compiled-in one. */
 const struct yaml_node *cat_row_at(const struct cat_row *row, const char *key);
 

@@ -112,6 +112,22 @@ static void say_wrapped(const char *label, const char *text)
 	printf("\n");
 }
 
+/* The same of a cause or remedy: fields that the event knows are filled in. */
+static void say_filled(const char *label, const char *text, const json_t *ev)
+{
+	struct reply_args args = { 0 };
+	struct buf words;
+	const char *filled;
+
+	args.field[REPLY_FIELD_recipient] = span_str(str(ev, "recipient"));
+	args.field[REPLY_FIELD_sender] = span_str(str(ev, "sender"));
+	buf_init(&words, 65536); /* a row's text is far shorter, an address at most 320 octets */
+	catalogue_fill(text, &args, &words);
+	filled = buf_cstr(&words);
+	say_wrapped(label, filled ? filled : text);
+	buf_done(&words);
+}
+
 /* What the failure code means, who must act, what to do: from the catalogue. */
 static void say_failure(struct why *w, const json_t *ev)
 {
@@ -137,14 +153,14 @@ static void say_failure(struct why *w, const json_t *ev)
 	if (policy)
 		say_wrapped("policy", policy->code);
 	if (row || policy || f)
-		say_wrapped("means", row ? row->cause : policy ? policy->cause : f->cause);
+		say_filled("means", row ? row->cause : policy ? policy->cause : f->cause, ev);
 	if (row || policy || f)
 		say_wrapped("who acts",
 		    cat_acts_text(row ? row->acts
 			    : policy  ? policy->acts
 				      : f->acts));
 	if (row || policy || f)
-		say_wrapped("what to do", row ? row->remedy : policy ? policy->remedy : f->remedy);
+		say_filled("what to do", row ? row->remedy : policy ? policy->remedy : f->remedy, ev);
 	if (rule[0])
 		say_wrapped("decided by", rule);
 }
