@@ -280,8 +280,9 @@ static void put_siblings(
 	buf_done(&line);
 }
 
+/* Below a better reading the list of replies would only distract. */
 static void put_reading(
-    const struct catalogue *cat, struct buf *out, const struct explain_reading *x)
+    const struct catalogue *cat, struct buf *out, const struct explain_reading *x, bool first)
 {
 	struct care c = care_of(x);
 	char code[64];
@@ -320,7 +321,7 @@ static void put_reading(
 	if (x->kind == EXPLAIN_REPLY)
 		for (const char *const *l = x->reply->postfix_lines; *l; l++)
 			put(out, l == x->reply->postfix_lines ? "Covers:" : "", span_str(*l));
-	else
+	else if (first)
 		put_siblings(cat, out, x);
 }
 
@@ -343,7 +344,7 @@ int explain_text(const struct catalogue *cat, const struct explain *x, struct bu
 	for (size_t i = 0; i < x->count; i++) {
 		if (i > 0)
 			buf_add_char(out, '\n');
-		put_reading(cat, out, &x->reading[i]);
+		put_reading(cat, out, &x->reading[i], i == 0);
 	}
 	return out->failed ? -ERR_NOMEM : 0;
 }
