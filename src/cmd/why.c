@@ -1,5 +1,5 @@
 /*
- * cmd/why.c - `postern why QUEUE-ID|MESSAGE-ID|ADDRESS`: where a message is and why, in one screen.
+ * cmd/why.c - `postern why QUEUE-ID|MESSAGE-ID|ADDRESS|SESSION`: where a message is and why, in one screen.
  *
  * Reads the history (finished mail too) and, when a server runs, asks it what the queue
  * holds now.
@@ -353,7 +353,7 @@ int cmd_why(int argc, char **argv)
 	if (!key) {
 		fprintf(stderr,
 		    "usage: postern why [--config FILE] [--json] [--most N] "
-		    "QUEUE-ID|MESSAGE-ID|ADDRESS\n");
+		    "QUEUE-ID|MESSAGE-ID|ADDRESS|SESSION\n");
 		return CMD_USAGE;
 	}
 	if (cmd_load_config(config, &w.cfg) < 0)
@@ -361,7 +361,7 @@ int cmd_why(int argc, char **argv)
 	w.events = json_array();
 	w.queue = json_array();
 	w.server = flush(&w);
-	r = history_find(w.cfg->history_directory, span_str(key), most ? most : 1, on_event, &w);
+	r = history_find(w.cfg->history_directory, span_str(key), most > 0 ? most : 1, on_event, &w);
 	if (r == -ERR_NOTFOUND)
 		fprintf(stderr,
 		    "postern: nothing is known of %s (history is kept for a time; see "

@@ -39,7 +39,7 @@ struct history {
 struct item {
 	uint64_t queue_id;
 	int64_t at_ms;
-	uint64_t names[3]; /* 0: none */
+	uint64_t names[4]; /* message id, recipient, sender, session; 0: none */
 	size_t octets;
 };
 
@@ -71,6 +71,8 @@ void history_event(void *arg, const struct event *ev, struct span json)
 			item.names[1] = history_name_hash(ev->recipient);
 		if (ev->sender.n)
 			item.names[2] = history_name_hash(ev->sender);
+		if (ev->session.n)
+			item.names[3] = history_name_hash(ev->session);
 	}
 	pthread_mutex_lock(&h->lock);
 	len = buf_len(&h->waiting);
@@ -99,7 +101,7 @@ static void add(struct history *h, const struct item *item, const uint8_t *json)
 	sqlite3_bind_text(h->add_event, 3, (const char *)json, (int)item->octets, SQLITE_STATIC);
 	(void)sqlite3_step(h->add_event);
 	sqlite3_reset(h->add_event);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		if (!item->names[i])
 			continue;
 		sqlite3_bind_int64(h->add_name, 1, (sqlite3_int64)item->names[i]);

@@ -36,6 +36,7 @@ def postmaster_is_always_accepted(program):
         e = p.event(event="refused", recipient="nobody@example.test")
         assert e["reply_id"] == "rcpt_unknown" and "reject_unlisted_recipient" in e["trace"], e
         why = p.command("why", "nobody@example.test")
+        assert p.command("why", e["session"]).count("our answer") == 1
         assert "refused" in why and "checks" in why, why
 
 
