@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The server on its socket: who may send, what is refused, limits, a clean stop, a restart.
 
-provokes: relay_denied rcpt_unknown too_many_connections timeout size_limit message_too_big closing bare_lf mail_loop
+provokes: relay_denied rcpt_unknown server_ports_busy too_many_connections timeout size_limit message_too_big closing bare_lf mail_loop
 """
 import os
 import re
@@ -110,6 +110,16 @@ def one_client_has_so_many_sessions(program):
         assert greetings[0].startswith("220") and greetings[1].startswith("220"), greetings
         assert greetings[2].startswith("421 4.7.0") and "too many connections from unknown[127.0.0.1]" in greetings[2]
         for x in (a, b, c):
+            x.close()
+
+
+def all_clients_together_have_so_many_sessions(program):
+    with Postern(program, LOCAL + "limits: {{sessions: 2}}\nreply_style: postfix\n") as p:
+        clients = [p.raw() for _ in range(3)]
+        greetings = sorted(x.reply() for x in clients)
+        assert [g[:3] for g in greetings] == ["220", "220", "421"], greetings
+        assert greetings[2] == "421 4.3.2 All server ports are busy\r\n", greetings[2]
+        for x in clients:
             x.close()
 
 
@@ -226,7 +236,8 @@ def try_says_what_a_session_would_say(program):
 
 run([try_says_what_a_session_would_say, a_letter_ends_in_the_maildir_with_its_trace, postmaster_is_always_accepted, a_stranger_may_not_relay,
      bare_line_feeds_are_refused_and_smuggle_nothing, a_loop_ends, sizes_are_limited_before_and_after,
-     early_talkers_are_counted, one_client_has_so_many_sessions, silence_ends_a_session,
+     early_talkers_are_counted, one_client_has_so_many_sessions, all_clients_together_have_so_many_sessions,
+     silence_ends_a_session,
      a_clean_stop_lets_a_message_in_and_loses_nothing, what_is_queued_survives_a_restart,
      two_servers_do_not_share_a_spool, a_busy_port_is_named, the_queue_is_listed_and_changed,
      why_answers_by_every_name])
