@@ -1,5 +1,6 @@
 /*
- * cmd/why.c - `postern why QUEUE-ID|MESSAGE-ID|ADDRESS|SESSION`: where a message is and why, in one screen.
+ * cmd/why.c - `postern why QUEUE-ID|MESSAGE-ID|ADDRESS|SESSION`: where a message is and why, in one
+ * screen.
  *
  * Reads the history (finished mail too) and, when a server runs, asks it what the queue
  * holds now.
@@ -160,7 +161,11 @@ static void say_failure(struct why *w, const json_t *ev)
 			    : policy  ? policy->acts
 				      : f->acts));
 	if (row || policy || f)
-		say_filled("what to do", row ? row->remedy : policy ? policy->remedy : f->remedy, ev);
+		say_filled("what to do",
+		    row          ? row->remedy
+			: policy ? policy->remedy
+				 : f->remedy,
+		    ev);
 	if (rule[0])
 		say_wrapped("decided by", rule);
 }
@@ -361,7 +366,8 @@ int cmd_why(int argc, char **argv)
 	w.events = json_array();
 	w.queue = json_array();
 	w.server = flush(&w);
-	r = history_find(w.cfg->history_directory, span_str(key), most > 0 ? most : 1, on_event, &w);
+	r = history_find(
+	    w.cfg->history_directory, span_str(key), most > 0 ? most : 1, on_event, &w);
 	if (r == -ERR_NOTFOUND)
 		fprintf(stderr,
 		    "postern: nothing is known of %s (history is kept for a time; see "

@@ -190,6 +190,9 @@ static void change_rcpt(struct work *w, struct rcpt *r, size_t i, enum deliver_c
 	case DELIVER_BOUNCE:
 		r->status = RCPT_FAILED;
 		w->failed_now[i] = true;
+		if (!r->last.at_ms)
+			r->last = (struct attempt){ .at_ms = now,
+				.text = SPAN_LIT("given up by the operator before any attempt") };
 		ev.type = EVENT_FAILED;
 		ev.text = SPAN_LIT("given up by the operator");
 		ev.failure_code = r->last.failure_code;

@@ -194,7 +194,13 @@ static void requeue(struct work *w, int64_t due_ms)
 {
 	struct deliver_agent *a = w->agent;
 
-	(void)queue_set(a->queue, w->id, due_ms);
+	if (queue_set(a->queue, w->id, due_ms) < 0) {
+		struct event ev = { .type = EVENT_NOTICE,
+			.queue_id = w->id,
+			.text =
+			    SPAN_LIT("no memory to queue it; it will be found at the next start") };
+		event_emit(a->deps.events, &ev);
+	}
 	if (w->command_done)
 		w->command_done(w->command_arg, w->op_err);
 	work_free(w);
@@ -247,8 +253,10 @@ static void write_state(struct work *w)
 		spool_update(a->deps.spool, w->id, buf_span(&state), envelope_due(&w->env),
 		    w->command_done != NULL, &w->op);
 	buf_done(&state);
-	if (r < 0)
+	if (r < 0) {
+		w->op_err = r;
 		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+	}
 }
 
 /* The DSN is on disk, or could not be put there. */
@@ -283,6 +291,8 @@ void work_settle(struct work *w)
 	r = bounce_start(w);
 	if (r > 0)
 		write_state(w);
-	else if (r < 0)
+	else if (r < 0) {
+		w->op_err = r;
 		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+	}
 }

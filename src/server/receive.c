@@ -193,7 +193,10 @@ static void received_field(struct session *s, struct buf *out)
 	clock_rfc5322(env->received_ms, date);
 	ip_text(&s->client_ip, address);
 	buf_add_str(out, "Received: from ");
-	buf_add_span(out, helo ? helo->value : SPAN_LIT("unknown"));
+	/* RFC 5321 4.5.3.1.2 ends a domain at 255 octets; what is longer is none. */
+	buf_add_span(out,
+	    !helo ? SPAN_LIT("unknown")
+		  : span_of(helo->value.p, helo->value.n > 255 ? 255 : helo->value.n));
 	buf_addf(out, " (unknown [%s%s])\r\n\tby %s (Postern) with %s id %s",
 	    s->client_ip.family == 6 ? "IPv6:" : "", address, s->worker->cfg->hostname,
 	    smtp_server_protocol(s->smtp), id);

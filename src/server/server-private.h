@@ -69,6 +69,7 @@ struct session {
 	uint32_t messages, refusals;
 	bool counted;    /* in server_clients */
 	bool committing; /* the writer has our op: the session must not go away */
+	bool delayed;    /* too many errors: nothing is read until the timer says so */
 	bool gone;       /* the peer is gone; free when the commit is answered */
 	struct spool_op op;
 	struct net_task op_task;

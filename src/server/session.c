@@ -259,7 +259,11 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 		return used;
 	}
 	smtp_server_trim(s->smtp);
-	net_timer_set(s->timer, s->committing ? UINT64_MAX : smtp_server_deadline(s->smtp));
+	s->delayed = !s->committing && used > 0 && smtp_server_delay_ms(s->smtp) > 0;
+	net_timer_set(s->timer,
+	    s->committing    ? UINT64_MAX
+		: s->delayed ? net_loop_now_ms(s->worker->loop) + smtp_server_delay_ms(s->smtp)
+			     : smtp_server_deadline(s->smtp));
 	return used;
 }
 
@@ -270,7 +274,7 @@ static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 
 	assert(s->magic == SESSION_MAGIC);
 	/* A client that reads nothing of our replies gets no more of them. */
-	if (s->committing || net_stream_waiting(s->stream) > 65536)
+	if (s->committing || s->delayed || net_stream_waiting(s->stream) > 65536)
 		return 0;
 	return feed(s, p, n, &over);
 }
@@ -280,7 +284,7 @@ void session_run(struct session *s)
 	bool over;
 
 	(void)feed(s, NULL, 0, &over);
-	if (!over && !s->committing)
+	if (!over && !s->committing && !s->delayed)
 		net_stream_resume(s->stream);
 }
 
@@ -288,7 +292,7 @@ static void on_drained(void *arg)
 {
 	struct session *s = arg;
 
-	if (!s->committing)
+	if (!s->committing && !s->delayed)
 		net_stream_resume(s->stream);
 }
 
@@ -317,6 +321,12 @@ static void on_deadline(void *arg)
 
 	if (s->committing)
 		return;
+	if (s->delayed) {
+		s->delayed = false;
+		net_timer_set(s->timer, smtp_server_deadline(s->smtp));
+		net_stream_resume(s->stream);
+		return;
+	}
 	if (smtp_server_deadline(s->smtp) > now) {
 		net_timer_set(s->timer, smtp_server_deadline(s->smtp));
 		return;

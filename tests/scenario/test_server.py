@@ -123,6 +123,17 @@ def all_clients_together_have_so_many_sessions(program):
             x.close()
 
 
+def a_client_with_many_errors_is_slowed_down_then_put_out(program):
+    with Postern(program, LOCAL + "limits: {{errors_soft: 3, errors_hard: 5}}\nreply_style: postfix\n") as p:
+        r = p.raw()
+        r.reply()
+        answers = [r.say("NONSENSE") for _ in range(6)]
+        assert all(a.startswith("502 5.5.2") for a in answers[:5]), answers
+        assert answers[5].startswith("421 4.7.0") and "too many errors" in answers[5], answers
+        assert r.eof()
+        r.close()
+
+
 def silence_ends_a_session(program):
     with Postern(program, LOCAL + "limits: {{command_timeout: 1s}}\nreply_style: postfix\n") as p:
         r = p.raw()
@@ -237,7 +248,7 @@ def try_says_what_a_session_would_say(program):
 run([try_says_what_a_session_would_say, a_letter_ends_in_the_maildir_with_its_trace, postmaster_is_always_accepted, a_stranger_may_not_relay,
      bare_line_feeds_are_refused_and_smuggle_nothing, a_loop_ends, sizes_are_limited_before_and_after,
      early_talkers_are_counted, one_client_has_so_many_sessions, all_clients_together_have_so_many_sessions,
-     silence_ends_a_session,
+     a_client_with_many_errors_is_slowed_down_then_put_out, silence_ends_a_session,
      a_clean_stop_lets_a_message_in_and_loses_nothing, what_is_queued_survives_a_restart,
      two_servers_do_not_share_a_spool, a_busy_port_is_named, the_queue_is_listed_and_changed,
      why_answers_by_every_name])
