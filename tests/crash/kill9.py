@@ -138,7 +138,7 @@ def queued(server):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("postern")
-    p.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "10")))
+    p.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "50")))
     p.add_argument("--must-lose", action="store_true")
     p.add_argument("--serve-option", action="append", default=[])
     a = p.parse_args()
