@@ -20,6 +20,8 @@ def have():
         return None, "a private Postfix needs root for its mount namespace"
     if not shutil.which("unshare") or not shutil.which("apt-get"):
         return None, "unshare or apt-get is missing"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        return None, "a private Postfix needs a mount namespace, which cannot be had here (a plain chroot?)"
     r = subprocess.run([os.path.join(TOP, "script", "unpack-postfix")], capture_output=True, text=True)
     if r.returncode:
         return None, r.stderr.strip() or "Postfix could not be unpacked"
