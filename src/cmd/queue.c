@@ -141,6 +141,7 @@ static void on_answer(void *arg, const json_t *answer)
 {
 	struct args *a = arg;
 	const json_t *sum = json_object_get(answer, "summary");
+	long long rcpts, messages;
 
 	if (a->json) {
 		char *text = json_dumps(answer, JSON_COMPACT);
@@ -156,9 +157,10 @@ static void on_answer(void *arg, const json_t *answer)
 			print_row(answer);
 		return;
 	}
-	printf("%lld recipients of %lld messages",
-	    (long long)json_integer_value(json_object_get(sum, "recipients")),
-	    (long long)json_integer_value(json_object_get(sum, "messages")));
+	rcpts = json_integer_value(json_object_get(sum, "recipients"));
+	messages = json_integer_value(json_object_get(sum, "messages"));
+	printf("%lld recipient%s of %lld message%s", rcpts, rcpts == 1 ? "" : "s", messages,
+	    messages == 1 ? "" : "s");
 	if (json_object_get(sum, "changed"))
 		printf(json_is_true(json_object_get(sum, "dry_run"))
 			? "; dry run, nothing changed"

@@ -91,24 +91,29 @@ static const char *when(const json_t *o, const char *key)
 	return t[0] ? cmd_printable(t) : "-";
 }
 
+/* A label, then words wrapped at 80 columns behind it; nothing of a peer drives the terminal. */
 static void say_wrapped(const char *label, const char *text)
 {
 	size_t column = 15;
+	bool first = true;
 
 	printf("    %-11s", label);
+	text += strspn(text, " \n");
 	while (*text) {
 		size_t n = strcspn(text, " \n");
-		if (column + n + 1 > 80 && column > 15) {
-			printf("\n               ");
+		if (!first && column + n + 1 > 80) {
+			printf("\n%15s", "");
 			column = 15;
+		} else if (!first) {
+			putchar(' ');
+			column++;
 		}
 		for (size_t i = 0; i < n; i++)
 			putchar((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i]);
 		text += n;
 		text += strspn(text, " \n");
-		if (*text)
-			putchar(' ');
-		column += n + 1;
+		column += n;
+		first = false;
 	}
 	printf("\n");
 }
@@ -226,7 +231,7 @@ static void say_recipient(struct why *w, const char *id, const char *recipient, 
 		say_wrapped("where", text);
 	}
 	if (str(last, "text")[0])
-		say_wrapped("answer", cmd_reply(last));
+		say_wrapped(json_object_get(last, "code") ? "answer" : "trouble", cmd_reply(last));
 	if (json_object_get(last, "failure_code"))
 		say_failure(w, last);
 	say_next(w, id, recipient, last);

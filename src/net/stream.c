@@ -158,18 +158,26 @@ static void tell_end(struct net_stream *s, int err)
 	leave(s);
 }
 
+/*
+ * Offer octets.  An owner that takes some and asks for more inside is offered the rest at once; one
+ * that takes none and asks is offered it again when more has come.
+ */
 static void give(struct net_stream *s, const uint8_t *p, size_t n, bool from_kept)
 {
 	size_t used;
 
-	s->inside = true;
-	s->more = false;
-	used = s->ev->octets(s->arg, p, n);
-	if (!leave(s))
-		return;
-	if (from_kept)
-		buf_consume(&s->kept, used);
-	else if (used < n && buf_add(&s->kept, p + used, n - used) < 0) {
+	do {
+		s->inside = true;
+		s->more = false;
+		used = s->ev->octets(s->arg, p, n);
+		if (!leave(s))
+			return;
+		p += used;
+		n -= used;
+		if (from_kept)
+			buf_consume(&s->kept, used);
+	} while (s->more && used > 0 && n > 0);
+	if (!from_kept && n > 0 && buf_add(&s->kept, p, n) < 0) {
 		tell_end(s, -ERR_NOMEM);
 		return;
 	}
