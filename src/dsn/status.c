@@ -103,6 +103,22 @@ static void diagnostic(struct buf *out, const struct attempt *last)
 	buf_done(&text);
 }
 
+/*
+ * "rfc822;ann@example.org" into "rfc822; " and the address behind it (RFC 3461 4.2).  A type that
+ * is no atom of letters, digits and hyphens is not repeated: it came from a peer.
+ */
+static struct span address_type(struct span orcpt, char *type, size_t n)
+{
+	ptrdiff_t semi = span_find(orcpt, ';');
+	bool good = semi > 0 && semi <= 40;
+
+	for (ptrdiff_t i = 0; good && i < semi; i++)
+		good =
+		    ascii_is_alpha(orcpt.p[i]) || ascii_is_digit(orcpt.p[i]) || orcpt.p[i] == '-';
+	snprintf(type, n, "%.*s; ", good ? (int)semi : 6, good ? (const char *)orcpt.p : "rfc822");
+	return span_skip(orcpt, (size_t)(semi + 1));
+}
+
 static void write_rcpt(const struct dsn_request *req, const struct dsn_rcpt *d, struct buf *out)
 {
 	const struct rcpt *rcpt = d->rcpt;
@@ -111,11 +127,9 @@ static void write_rcpt(const struct dsn_request *req, const struct dsn_rcpt *d, 
 
 	buf_add_str(out, "\r\n");
 	if (rcpt->orcpt.n) {
-		ptrdiff_t semi = span_find(rcpt->orcpt, ';');
 		char type[64];
-		snprintf(type, sizeof(type), "%.*s; ", semi < 0 || semi > 40 ? 6 : (int)semi,
-		    semi < 0 || semi > 40 ? "rfc822" : (const char *)rcpt->orcpt.p);
-		field(out, "Original-Recipient", type, span_skip(rcpt->orcpt, (size_t)(semi + 1)));
+		struct span address = address_type(rcpt->orcpt, type, sizeof(type));
+		field(out, "Original-Recipient", type, address);
 	}
 	field(out, "Final-Recipient", "rfc822; ", rcpt->address);
 	field(out, "Action", "", span_str(actions[d->action]));
