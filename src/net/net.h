@@ -103,6 +103,9 @@ void net_stream_resume(struct net_stream *s);
 
 /* Send the rest, then close; no more events.  NULL is fine; *s becomes NULL. */
 void net_stream_close(struct net_stream **s);
+/* The same, but wait a little for the peer's end: for a last word (421 ...) that the peer did not
+ * ask for, which a reset could take away from it. */
+void net_stream_close_lingering(struct net_stream **s);
 /* Close at once with a reset. */
 void net_stream_abort(struct net_stream **s);
 

@@ -19,6 +19,8 @@
 
 /* A peer that reads nothing of what we send last gets no more than this. */
 #define LINGER_MS 10000
+/* How long a peer may take to see our end; see drain(). */
+#define DRAIN_MS 2000
 
 struct net_stream {
 	uv_poll_t poll;
@@ -31,8 +33,10 @@ struct net_stream {
 	bool paused; /* the owner left octets; nothing is read until it asks */
 	bool more;   /* it asked for more while it was given some */
 	bool eof;
-	bool closing; /* the owner is gone: send what waits, then close */
-	bool inside;  /* in a call of the owner's: do not free under it */
+	bool linger_wanted; /* wait for the peer's end before closing */
+	bool draining;      /* all is sent; what still comes is thrown away until the peer ends */
+	bool closing;       /* the owner is gone: send what waits, then close */
+	bool inside;        /* in a call of the owner's: do not free under it */
 	bool dead;
 	struct net_timer *linger;
 	struct buf kept, waiting;
@@ -44,7 +48,7 @@ static void want(struct net_stream *s)
 {
 	int interest = 0;
 
-	if (!s->paused && !s->eof && !s->connecting && !s->closing)
+	if (s->draining || (!s->paused && !s->eof && !s->connecting && !s->closing))
 		interest |= UV_READABLE;
 	if (s->connecting || buf_len(&s->waiting))
 		interest |= UV_WRITABLE;
@@ -240,14 +244,36 @@ static void on_connect(struct net_stream *s)
 	leave(s);
 }
 
+/*
+ * Closing a socket with octets unread resets the connection, and a reset may take our last reply
+ * with it, unread by the peer.  So: send the end, then read what comes into nothing for a while.
+ */
+static void drain(struct net_stream *s)
+{
+	(void)shutdown(s->fd, SHUT_WR);
+	s->draining = true;
+	net_timer_set(s->linger, uv_now(&s->loop->uv) + DRAIN_MS);
+	want(s);
+}
+
+static void drained_some(struct net_stream *s)
+{
+	ssize_t got = read(s->fd, s->loop->chunk, sizeof(s->loop->chunk));
+
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+		destroy(s);
+}
+
 static void on_writable(struct net_stream *s)
 {
 	int r = flush(s);
 
 	want(s);
 	if (s->closing) {
-		if (r != 1)
+		if (r < 0 || (r == 0 && !s->linger_wanted))
 			destroy(s);
+		else if (r == 0)
+			drain(s);
 		return;
 	}
 	if (r < 0) {
@@ -267,6 +293,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 	if (s->connecting) {
 		on_connect(s);
+		return;
+	}
+	if (s->draining) {
+		drained_some(s);
 		return;
 	}
 	if (status < 0) {
@@ -333,21 +363,38 @@ static void on_linger_over(void *arg)
 	destroy(arg);
 }
 
-void net_stream_close(struct net_stream **sp)
+static void close_stream(struct net_stream **sp, bool linger)
 {
 	struct net_stream *s = *sp;
+	int r;
 
 	if (!s)
 		return;
 	*sp = NULL;
 	s->closing = true;
-	if (s->connecting || flush(s) != 1 ||
+	s->linger_wanted = linger;
+	r = s->connecting ? -ERR_CLOSED : flush(s);
+	if (r < 0 || (r == 0 && (!linger || s->eof)) ||
 	    net_timer_new(s->loop, on_linger_over, s, &s->linger) < 0) {
 		destroy(s);
 		return;
 	}
+	if (r == 0) {
+		drain(s);
+		return;
+	}
 	net_timer_set(s->linger, uv_now(&s->loop->uv) + LINGER_MS);
 	want(s);
+}
+
+void net_stream_close(struct net_stream **sp)
+{
+	close_stream(sp, false);
+}
+
+void net_stream_close_lingering(struct net_stream **sp)
+{
+	close_stream(sp, true);
 }
 
 void net_stream_abort(struct net_stream **sp)

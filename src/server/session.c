@@ -71,7 +71,10 @@ static void session_end(struct session *s)
 		return;
 	s->gone = true;
 	emit_closed(s);
-	net_stream_close(&s->stream);
+	if (s->refusals)
+		net_stream_close_lingering(&s->stream);
+	else
+		net_stream_close(&s->stream);
 	if (!s->committing)
 		session_free(s);
 }

@@ -154,7 +154,10 @@ class Raw:
         return self.reply()
 
     def eof(self):
-        return self.file.read() == b""
+        try:
+            return self.file.read() == b""
+        except ConnectionResetError:
+            return False
 
     def close(self):
         self.file.close()
