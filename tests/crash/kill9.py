@@ -71,9 +71,9 @@ class Server:
 class Client(threading.Thread):
     """Sends numbered messages for as long as it may; remembers what was acknowledged."""
 
-    def __init__(self, number, server, ledger_path, stop):
+    def __init__(self, number, server, ledger_path, stop, progress):
         super().__init__(daemon=True)
-        self.number, self.server, self.stop_event = number, server, stop
+        self.number, self.server, self.stop_event, self.progress = number, server, stop, progress
         self.ledger = os.open(ledger_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.sent = self.acknowledged = 0
         self.random = random.Random(number)
@@ -105,7 +105,9 @@ class Client(threading.Thread):
                 if self.reply(file).startswith(b"250"):
                     os.write(self.ledger, f"{name}\n".encode())
                     os.fsync(self.ledger)
-                    self.acknowledged += 1
+                    with self.progress:
+                        self.acknowledged += 1
+                        self.progress.notify_all()
 
     def run(self):
         while not self.stop_event.is_set():
@@ -149,16 +151,18 @@ def main():
     moments = random.Random(seed)
     print(f"# {a.rounds} rounds, SEED={seed}, in {directory}", flush=True)
     server.start()
-    clients = [Client(i, server, f"{directory}/ledger.{i}", stop) for i in range(8)]
+    progress = threading.Condition()
+    clients = [Client(i, server, f"{directory}/ledger.{i}", stop, progress) for i in range(8)]
     for c in clients:
         c.start()
     for _ in range(a.rounds):
-        goal = sum(c.acknowledged for c in clients) + moments.randrange(20, 200)
-        deadline = time.monotonic() + 60
         # A random moment, counted in messages so that a slow machine sees as much as a fast one.
-        while sum(c.acknowledged for c in clients) < goal and time.monotonic() < deadline:
-            time.sleep(moments.random() * 0.003)
+        with progress:
+            goal = sum(c.acknowledged for c in clients) + moments.randrange(20, 200)
+            reached = progress.wait_for(lambda: sum(c.acknowledged for c in clients) >= goal, timeout=60)
         server.kill()
+        if not reached:
+            raise SystemExit("Bail out! no progress within a minute")
         server.start()
     stop.set()
     for c in clients:
