@@ -11,7 +11,15 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+/*
+ * A line after a quiet time is written at once; those that come within so many milliseconds of a
+ * write, or up to so many octets, go out in one.  Else each line would wake the thread.
+ */
+#define GATHER_MS     10
+#define GATHER_OCTETS (64u << 10)
 
 struct event_file {
 	pthread_mutex_t lock;
@@ -20,8 +28,25 @@ struct event_file {
 	struct buf waiting;
 	uint64_t dropped;
 	bool stopping;
+	bool idle; /* the thread waits for a first line */
 	int fd;
 };
+
+/* With lock. */
+static void gather(struct event_file *f)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GATHER_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	while (!f->stopping && buf_len(&f->waiting) < GATHER_OCTETS)
+		if (pthread_cond_clockwait(&f->more, &f->lock, CLOCK_MONOTONIC, &until) != 0)
+			return;
+}
 
 static void *writer(void *arg)
 {
@@ -32,8 +57,11 @@ static void *writer(void *arg)
 	pthread_mutex_lock(&f->lock);
 	for (;;) {
 		struct buf full;
-		while (!buf_len(&f->waiting) && !f->stopping)
+		while (!buf_len(&f->waiting) && !f->stopping) {
+			f->idle = true;
 			pthread_cond_wait(&f->more, &f->lock);
+		}
+		f->idle = false;
 		if (!buf_len(&f->waiting))
 			break;
 		full = f->waiting;
@@ -50,6 +78,7 @@ static void *writer(void *arg)
 		(void)file_write_all(f->fd, buf_span(&mine).p, buf_len(&mine));
 		buf_reset(&mine);
 		pthread_mutex_lock(&f->lock);
+		gather(f);
 	}
 	pthread_mutex_unlock(&f->lock);
 	buf_done(&mine);
@@ -85,6 +114,7 @@ int event_file_open(const char *path, size_t max_octets, struct event_file **f_r
 void event_file_line(struct event_file *f, struct span line)
 {
 	size_t len;
+	bool wake;
 
 	pthread_mutex_lock(&f->lock);
 	len = buf_len(&f->waiting);
@@ -94,9 +124,12 @@ void event_file_line(struct event_file *f, struct span line)
 		f->waiting.failed = false;
 		f->dropped++;
 	}
-	if (len == 0)
-		pthread_cond_signal(&f->more);
+	wake = f->idle || (len < GATHER_OCTETS && buf_len(&f->waiting) >= GATHER_OCTETS);
+	f->idle = false;
 	pthread_mutex_unlock(&f->lock);
+	/* Behind the lock, or the thread would wake only to wait for it. */
+	if (wake)
+		pthread_cond_signal(&f->more);
 }
 
 void event_file_close(struct event_file **f)

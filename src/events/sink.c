@@ -16,10 +16,11 @@
 #define READERS_MAX 8
 /* A message may have a thousand recipients, but an event speaks of one; text is one reply. */
 #define EVENT_JSON_MAX (256 * 1024)
+/* Nearly every event fits, so that it costs one allocation. */
+#define EVENT_JSON_FIRST 1024
 
 struct event_sink {
 	pthread_mutex_t lock;
-	struct buf line;
 	struct {
 		event_reader_fn *fn;
 		void *arg;
@@ -52,7 +53,6 @@ int event_sink_new(struct event_sink **sink_r)
 	if (!sink)
 		return -ERR_NOMEM;
 	pthread_mutex_init(&sink->lock, NULL);
-	buf_init(&sink->line, EVENT_JSON_MAX);
 	*sink_r = sink;
 	return 0;
 }
@@ -61,7 +61,6 @@ void event_sink_free(struct event_sink **sink)
 {
 	if (!*sink)
 		return;
-	buf_done(&(*sink)->line);
 	pthread_mutex_destroy(&(*sink)->lock);
 	free(*sink);
 	*sink = NULL;
@@ -79,15 +78,19 @@ int event_sink_add(struct event_sink *sink, event_reader_fn *reader, void *arg)
 void event_emit(struct event_sink *sink, const struct event *ev)
 {
 	struct event stamped = *ev;
+	struct buf line;
 
 	if (!stamped.at_ms)
 		stamped.at_ms = clock_wall_ms();
+	/* Outside the lock: every worker comes through here several times for each message. */
+	buf_init(&line, EVENT_JSON_MAX);
+	(void)buf_reserve(&line, EVENT_JSON_FIRST);
+	event_json(&stamped, &line);
 	pthread_mutex_lock(&sink->lock);
-	buf_reset(&sink->line);
-	event_json(&stamped, &sink->line);
 	for (size_t i = 0; i < sink->count; i++)
-		sink->readers[i].fn(sink->readers[i].arg, &stamped, buf_span(&sink->line));
+		sink->readers[i].fn(sink->readers[i].arg, &stamped, buf_span(&line));
 	pthread_mutex_unlock(&sink->lock);
+	buf_done(&line);
 }
 
 static void opt_span(struct json_writer *j, const char *key, struct span value)
