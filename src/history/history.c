@@ -17,9 +17,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Events that may wait for the disk; an event is some 500 octets. */
 #define WAITING_OCTETS_MAX (32u << 20)
+/*
+ * The events of so many milliseconds, or up to so many octets, go into one transaction: one for
+ * each message would cost more than taking the message does.  Whoever asks does not wait for it.
+ */
+#define GATHER_MS     50
+#define GATHER_OCTETS (256u << 10)
 /* Old rows are removed in small bites, once an hour. */
 #define EXPIRE_EVERY_MS 3600000
 #define EXPIRE_ROWS     10000
@@ -31,6 +38,8 @@ struct history {
 	struct buf waiting; /* struct item headers and JSON */
 	uint64_t taken, done, dropped;
 	bool stopping;
+	bool idle;         /* the thread waits for a first event */
+	unsigned flushing; /* threads in history_flush() */
 	int64_t keep_ms, expired_ms;
 	sqlite3 *db;
 	sqlite3_stmt *add_event, *add_name;
@@ -60,6 +69,7 @@ void history_event(void *arg, const struct event *ev, struct span json)
 	struct history *h = arg;
 	struct item item = { .queue_id = ev->queue_id, .at_ms = ev->at_ms, .octets = json.n };
 	size_t len;
+	bool wake;
 
 	/* What belongs to no message is kept when somebody could ask for it by address. */
 	if (!ev->queue_id && ev->type != EVENT_REFUSED)
@@ -83,10 +93,12 @@ void history_event(void *arg, const struct event *ev, struct span json)
 		h->dropped++;
 	} else {
 		h->taken++;
-		if (len == 0)
-			pthread_cond_signal(&h->more);
 	}
+	wake = h->idle || (len < GATHER_OCTETS && buf_len(&h->waiting) >= GATHER_OCTETS);
+	h->idle = false;
 	pthread_mutex_unlock(&h->lock);
+	if (wake)
+		pthread_cond_signal(&h->more);
 }
 
 static void add(struct history *h, const struct item *item, const uint8_t *json)
@@ -145,6 +157,22 @@ static size_t write_all(struct history *h, struct span items)
 	return count;
 }
 
+/* With lock. */
+static void gather(struct history *h)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GATHER_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	while (!h->stopping && !h->flushing && buf_len(&h->waiting) < GATHER_OCTETS)
+		if (pthread_cond_clockwait(&h->more, &h->lock, CLOCK_MONOTONIC, &until) != 0)
+			return;
+}
+
 static void *writer(void *arg)
 {
 	struct history *h = arg;
@@ -155,8 +183,11 @@ static void *writer(void *arg)
 	for (;;) {
 		struct buf full;
 		size_t count;
-		while (!buf_len(&h->waiting) && !h->stopping)
+		while (!buf_len(&h->waiting) && !h->stopping) {
+			h->idle = true;
 			pthread_cond_wait(&h->more, &h->lock);
+		}
+		h->idle = false;
 		if (!buf_len(&h->waiting))
 			break;
 		full = h->waiting;
@@ -169,6 +200,7 @@ static void *writer(void *arg)
 		pthread_mutex_lock(&h->lock);
 		h->done += count;
 		pthread_cond_broadcast(&h->written);
+		gather(h);
 	}
 	pthread_mutex_unlock(&h->lock);
 	buf_done(&mine);
@@ -181,8 +213,11 @@ void history_flush(struct history *h)
 
 	pthread_mutex_lock(&h->lock);
 	upto = h->taken;
+	h->flushing++;
+	pthread_cond_signal(&h->more);
 	while (h->done < upto)
 		pthread_cond_wait(&h->written, &h->lock);
+	h->flushing--;
 	pthread_mutex_unlock(&h->lock);
 }
 
