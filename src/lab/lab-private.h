@@ -15,6 +15,8 @@
 #define LAB_LISTENERS_MAX 64
 #define LAB_GREYLIST_MAX  1024
 #define LAB_NAME_MAX      64
+/* More than all workers' deliveries together keep open; a stranger on this host gets no further. */
+#define LAB_SESSIONS_MAX 4096
 
 enum lab_kind {
 	LAB_OK,
@@ -30,13 +32,17 @@ enum lab_kind {
 struct lab_verdict {
 	enum lab_kind kind;
 	int reply;
-	bool at_message; /* the reply belongs to the end of the message */
+	enum cat_stage when; /* where it is said: as asked, or data, or message */
 	uint32_t seconds;
 	char code[4], enhanced[16];
 	char text[160];
 };
 
-/* A name ("POL-T1", "554-5.7.1", "3001", "greylist-60s", "timeout") as a verdict; false: none. */
+/*
+ * A name ("POL-T1", "554-5.7.1", "3001", "greylist-60s", "timeout-data") as a verdict for a stage;
+ * false: it is none.  At RCPT a name may put its verdict off: what only the message can bring about
+ * waits for its end, and "-data" or "-message" behind a name says where.
+ */
 bool lab_verdict_parse(
     const struct catalogue *cat, struct span name, enum cat_stage stage, struct lab_verdict *v_r);
 
@@ -46,7 +52,7 @@ struct lab_listener {
 	enum cat_stage stage;    /* connect, helo or mail; rcpt for the main one */
 	struct lab_verdict verdict;
 	uint16_t port;
-	int fd; /* until it is started on the loop */
+	int fd; /* until it is started on the loop; of a port that refuses, for good */
 	struct net_listener *ln;
 	struct net_task task;
 	uint64_t used; /* counts up */
@@ -56,11 +62,12 @@ struct lab_listener {
 struct lab {
 	struct net_loop *loop;
 	struct config *cfg;
-	pthread_mutex_t lock; /* listeners' table; the rest is the loop's */
+	pthread_mutex_t lock; /* the listeners and what is in them; the rest is the loop's */
 	struct lab_listener *listeners;
 	size_t count;
 	uint64_t uses;
 	struct lab_session *sessions;
+	size_t session_count;
 	struct {
 		uint64_t key;
 		uint64_t first_ms;

@@ -23,11 +23,17 @@ static void on_client(void *arg, int fd)
 static void start_listening(struct net_task *task)
 {
 	struct lab_listener *l = task->arg;
-	int fd = l->fd;
+	struct lab *lab = l->lab;
+	int fd;
 
+	pthread_mutex_lock(&lab->lock);
+	fd = l->fd;
 	l->fd = -1;
-	if (l->lab->stopped || net_listener_start(l->lab->loop, fd, on_client, l, &l->ln) < 0)
+	if (lab->stopped)
 		close(fd);
+	else
+		(void)net_listener_start(lab->loop, fd, on_client, l, &l->ln);
+	pthread_mutex_unlock(&lab->lock);
 }
 
 int lab_start(struct net_loop *loop, struct config *cfg, int fd, struct lab **lab_r)
@@ -66,20 +72,27 @@ static struct span prefix_of(const struct lab *lab, struct span domain)
 	return domain.n > n + 1 ? span_of(domain.p, domain.n - n - 1) : span_of(domain.p, 0);
 }
 
-static bool parse_prefix(struct lab *lab, struct lab_listener *l)
+/* Name, stage and verdict of a prefix; false: it asks for nothing that is known. */
+static bool name_listener(const struct lab *lab, struct lab_listener *l, struct span prefix)
 {
 	static const enum cat_stage stages[] = { CAT_STAGE_connect, CAT_STAGE_helo,
 		CAT_STAGE_mail };
-	static const char *const names[] = { "connect", "helo", "mail" };
-	struct span s = span_str(l->name);
-	ptrdiff_t dot = span_rfind(s, '.');
+	ptrdiff_t dot = span_rfind(prefix, '.');
+	struct lab_verdict v;
 
-	for (size_t i = 0; dot > 0 && i < 3; i++)
-		if (span_eq_nocase(span_skip(s, (size_t)dot + 1), span_str(names[i]))) {
-			l->stage = stages[i];
-			return lab_verdict_parse(
-			    lab->cfg->catalogue, span_of(s.p, (size_t)dot), stages[i], &l->verdict);
-		}
+	for (size_t i = 0; dot > 0 && prefix.n < LAB_NAME_MAX && i < 3; i++) {
+		if (!span_eq_nocase(
+			span_skip(prefix, (size_t)dot + 1), span_str(cat_stage_name(stages[i]))))
+			continue;
+		if (!lab_verdict_parse(
+			lab->cfg->catalogue, span_of(prefix.p, (size_t)dot), stages[i], &v))
+			return false;
+		memcpy(l->name, prefix.p, prefix.n);
+		l->name[prefix.n] = '\0';
+		l->stage = stages[i];
+		l->verdict = v;
+		return true;
+	}
 	return false;
 }
 
@@ -88,24 +101,23 @@ static struct lab_listener *oldest(struct lab *lab)
 	struct lab_listener *old = NULL;
 
 	for (struct lab_listener *l = lab->listeners; l; l = l->next)
-		if (l->name[0] && l->ln && (!old || l->used < old->used))
+		if (l->name[0] && l->verdict.kind != LAB_REFUSE && (!old || l->used < old->used))
 			old = l;
 	return old;
 }
 
-/* Under the lock: a new listener for a prefix, or NULL. */
-static struct lab_listener *add(struct lab *lab, struct span prefix)
+/* Under the lock: a listener of the name, stage and verdict of `as`, or NULL. */
+static struct lab_listener *add(struct lab *lab, const struct lab_listener *as)
 {
-	struct lab_listener *l;
+	struct lab_listener *l = calloc(1, sizeof(*l));
+	bool refuse = as->verdict.kind == LAB_REFUSE;
 
-	if (prefix.n >= LAB_NAME_MAX || lab->count >= LAB_LISTENERS_MAX)
-		return NULL;
-	l = calloc(1, sizeof(*l));
 	if (!l)
 		return NULL;
+	*l = *as;
 	l->lab = lab;
-	memcpy(l->name, prefix.p, prefix.n);
-	l->fd = parse_prefix(lab, l) ? net_listen_socket(&loopback, 0, false, &l->port) : -1;
+	l->fd = refuse ? net_refuse_socket(&loopback, &l->port)
+		       : net_listen_socket(&loopback, 0, false, &l->port);
 	if (l->fd < 0) {
 		free(l);
 		return NULL;
@@ -113,45 +125,38 @@ static struct lab_listener *add(struct lab *lab, struct span prefix)
 	l->next = lab->listeners;
 	lab->listeners = l;
 	lab->count++;
-	if (l->verdict.kind == LAB_REFUSE) {
-		/* The port is ours no more, and nobody's: a connection is refused. */
-		close(l->fd);
-		l->fd = -1;
-		return l;
+	if (!refuse) {
+		l->task = (struct net_task){ .run = start_listening, .arg = l };
+		net_loop_post(lab->loop, &l->task);
 	}
-	l->task = (struct net_task){ .run = start_listening, .arg = l };
-	net_loop_post(lab->loop, &l->task);
+	return l;
+}
+
+/* Under the lock: the port keeps its listener and gets another name; sessions under way go on as
+ * they began. */
+static struct lab_listener *rename_oldest(struct lab *lab, const struct lab_listener *as)
+{
+	struct lab_listener *l = oldest(lab);
+
+	if (!l || as->verdict.kind == LAB_REFUSE)
+		return NULL;
+	memcpy(l->name, as->name, sizeof(l->name));
+	l->stage = as->stage;
+	l->verdict = as->verdict;
 	return l;
 }
 
 int lab_port_for(struct lab *lab, struct span domain, uint16_t *port_r)
 {
 	struct span prefix = prefix_of(lab, domain);
-	struct lab_listener *l;
+	struct lab_listener as = { .fd = -1 }, *l;
 
 	pthread_mutex_lock(&lab->lock);
 	for (l = lab->listeners; l; l = l->next)
 		if (span_eq_nocase(span_str(l->name), prefix))
 			break;
-	if (!l)
-		l = add(lab, prefix);
-	if (!l && lab->count >= LAB_LISTENERS_MAX && (l = oldest(lab))) {
-		/* Give the oldest another name; its port stays, sessions under way keep what they
-		 * began with. */
-		struct lab_listener as = { .lab = lab };
-		if (prefix.n < LAB_NAME_MAX) {
-			memcpy(as.name, prefix.p, prefix.n);
-			if (parse_prefix(lab, &as) && as.verdict.kind != LAB_REFUSE) {
-				memcpy(l->name, as.name, sizeof(l->name));
-				l->stage = as.stage;
-				l->verdict = as.verdict;
-			} else {
-				l = NULL;
-			}
-		} else {
-			l = NULL;
-		}
-	}
+	if (!l && name_listener(lab, &as, prefix))
+		l = lab->count < LAB_LISTENERS_MAX ? add(lab, &as) : rename_oldest(lab, &as);
 	if (l) {
 		l->used = ++lab->uses;
 		*port_r = l->port;
@@ -162,10 +167,8 @@ int lab_port_for(struct lab *lab, struct span domain, uint16_t *port_r)
 
 void lab_stop(struct lab *lab)
 {
-	if (lab->stopped)
-		return;
-	lab->stopped = true;
 	pthread_mutex_lock(&lab->lock);
+	lab->stopped = true;
 	for (struct lab_listener *l = lab->listeners; l; l = l->next)
 		net_listener_close(&l->ln);
 	pthread_mutex_unlock(&lab->lock);

@@ -24,8 +24,9 @@ struct lab_session {
 	struct net_timer *timer;
 	enum cat_stage stage;       /* of the listener's verdict */
 	struct lab_verdict verdict; /* of the listener */
-	struct lab_verdict at_end;  /* for the end of the message, when has_end */
-	bool has_end, silent, slow, over;
+	struct lab_verdict later;   /* for DATA or the end of the message, when has_later */
+	bool has_later, silent, slow, over;
+	uint64_t deadline_ms;
 	char sender[320];
 };
 
@@ -39,6 +40,7 @@ void lab_session_close(struct lab_session *s)
 		s->lab->sessions = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
+	s->lab->session_count--;
 	net_stream_close(&s->stream);
 	net_timer_free(&s->timer);
 	smtp_server_free(&s->smtp);
@@ -86,7 +88,7 @@ static bool greylisted(struct lab_session *s, struct span recipient, uint32_t se
  */
 static bool act(struct lab_session *s, const struct lab_verdict *v, int good, struct span recipient)
 {
-	struct lab_verdict later = { .reply = REPLY_LAB_GREYLISTED };
+	static const char garbage[] = "\0\xff\x16 this is no SMTP\r\n";
 	struct reply_args args = no_args;
 	struct buf *out = smtp_server_output(s->smtp);
 	char wait[64];
@@ -101,7 +103,7 @@ static bool act(struct lab_session *s, const struct lab_verdict *v, int good, st
 		clock_duration((int64_t)v->seconds * 1000, wait, sizeof(wait));
 		args.field[REPLY_FIELD_recipient] = recipient;
 		args.field[REPLY_FIELD_wait] = span_str(wait);
-		(void)smtp_server_answer(s->smtp, later.reply, &args);
+		(void)smtp_server_answer(s->smtp, REPLY_LAB_GREYLISTED, &args);
 		return true;
 	case LAB_TIMEOUT:
 		s->silent = true;
@@ -110,7 +112,7 @@ static bool act(struct lab_session *s, const struct lab_verdict *v, int good, st
 		s->over = true;
 		return false;
 	case LAB_GARBAGE:
-		buf_add(out, "\0\xff\x16 this is no SMTP\r\n", 20);
+		buf_add(out, garbage, sizeof(garbage) - 1);
 		s->over = true;
 		return false;
 	case LAB_SLOW:
@@ -127,7 +129,7 @@ static bool act(struct lab_session *s, const struct lab_verdict *v, int good, st
 
 static bool step_rcpt(struct lab_session *s, const struct smtp_step *step)
 {
-	struct lab_verdict v = { .kind = LAB_OK, .reply = -1 };
+	struct lab_verdict v = { .kind = LAB_OK, .reply = -1, .when = CAT_STAGE_rcpt };
 	const struct catalogue *cat = s->lab->cfg->catalogue;
 
 	if (s->stage == CAT_STAGE_rcpt &&
@@ -135,12 +137,20 @@ static bool step_rcpt(struct lab_session *s, const struct smtp_step *step)
 		v.kind = LAB_REPLY;
 		v.reply = REPLY_LAB_UNKNOWN;
 	}
-	if (v.kind == LAB_REPLY && v.at_message) {
-		s->at_end = v;
-		s->has_end = true;
+	if (v.when != CAT_STAGE_rcpt) {
+		s->later = v;
+		s->has_later = true;
 		v.kind = LAB_OK;
 	}
 	return act(s, &v, REPLY_RCPT_OK, step->address.address);
+}
+
+/* What a recipient of this message has put off until this stage, else nothing. */
+static const struct lab_verdict *put_off(const struct lab_session *s, enum cat_stage stage)
+{
+	static const struct lab_verdict ok = { .kind = LAB_OK };
+
+	return s->has_later && s->later.when == stage ? &s->later : &ok;
 }
 
 static bool take_step(struct lab_session *s, const struct smtp_step *step)
@@ -156,18 +166,18 @@ static bool take_step(struct lab_session *s, const struct smtp_step *step)
 		return act(s, s->stage == CAT_STAGE_helo ? &s->verdict : &ok,
 		    step->esmtp ? REPLY_EHLO_OK : REPLY_HELO_OK, none);
 	case SMTP_STEP_MAIL:
-		s->has_end = false;
+		s->has_later = false;
 		snprintf(s->sender, sizeof(s->sender), "%.*s", SPAN_FMT(step->address.address));
 		return act(s, s->stage == CAT_STAGE_mail ? &s->verdict : &ok, REPLY_MAIL_OK, none);
 	case SMTP_STEP_RCPT:
 		return step_rcpt(s, step);
 	case SMTP_STEP_DATA:
-		return act(s, &ok, REPLY_DATA_GO, none);
+		return act(s, put_off(s, CAT_STAGE_data), REPLY_DATA_GO, none);
 	case SMTP_STEP_MESSAGE:
 		if (step->fault >= 0)
 			(void)smtp_server_answer(s->smtp, step->fault, &step->args);
 		else
-			return act(s, s->has_end ? &s->at_end : &ok, REPLY_QUEUED, none);
+			return act(s, put_off(s, CAT_STAGE_message), REPLY_QUEUED, none);
 		return true;
 	case SMTP_STEP_VRFY:
 		return act(s, &ok, REPLY_VRFY_OK, none);
@@ -192,13 +202,16 @@ static void send_output(struct lab_session *s)
 	if (!buf_len(out))
 		return;
 	if (!s->slow || s->over) {
-		(void)net_stream_write(s->stream, out);
+		/* A peer that reads nothing of so many replies is left. */
+		if (net_stream_write(s->stream, out) < 0)
+			s->over = true;
 		return;
 	}
 	buf_init(&one, 16);
 	buf_add(&one, buf_span(out).p, 1);
 	buf_consume(out, 1);
-	(void)net_stream_write(s->stream, &one);
+	if (net_stream_write(s->stream, &one) < 0)
+		s->over = true;
 	buf_done(&one);
 	net_timer_set(s->timer, net_loop_now_ms(s->lab->loop) + SLOW_MS);
 }
@@ -224,8 +237,11 @@ static size_t feed(struct lab_session *s, const uint8_t *p, size_t n)
 static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 {
 	struct lab_session *s = arg;
-	size_t used = feed(s, p, n);
+	size_t used;
 
+	if (!s->silent)
+		s->deadline_ms = net_loop_now_ms(s->lab->loop) + SILENCE_MS;
+	used = feed(s, p, n);
 	if (s->over)
 		lab_session_close(s);
 	return used;
@@ -243,9 +259,11 @@ static void on_timer(void *arg)
 
 	if (s->slow && buf_len(smtp_server_output(s->smtp)))
 		send_output(s);
-	else if (s->slow && !s->over)
-		net_timer_set(s->timer, net_loop_now_ms(s->lab->loop) + SILENCE_MS);
+	else if (net_loop_now_ms(s->lab->loop) < s->deadline_ms)
+		net_timer_set(s->timer, s->deadline_ms);
 	else
+		s->over = true;
+	if (s->over)
 		lab_session_close(s);
 }
 
@@ -256,8 +274,9 @@ static const struct net_stream_events stream_events = {
 
 void lab_session_start(struct lab_listener *l, int fd)
 {
-	struct lab_session *s = calloc(1, sizeof(*s));
 	struct lab *lab = l->lab;
+	struct lab_session *s =
+	    lab->session_count < LAB_SESSIONS_MAX ? calloc(1, sizeof(*s)) : NULL;
 	struct smtp_server_options o;
 
 	if (!s || net_timer_new(lab->loop, on_timer, s, &s->timer) < 0) {
@@ -270,6 +289,7 @@ void lab_session_start(struct lab_listener *l, int fd)
 	if (s->next)
 		s->next->prev = s;
 	lab->sessions = s;
+	lab->session_count++;
 	pthread_mutex_lock(&lab->lock);
 	s->stage = l->stage;
 	s->verdict = l->verdict;
@@ -286,7 +306,8 @@ void lab_session_start(struct lab_listener *l, int fd)
 		lab_session_close(s);
 		return;
 	}
-	net_timer_set(s->timer, net_loop_now_ms(lab->loop) + SILENCE_MS);
+	s->deadline_ms = net_loop_now_ms(lab->loop) + SILENCE_MS;
+	net_timer_set(s->timer, s->deadline_ms);
 	(void)feed(s, NULL, 0);
 	if (s->over)
 		lab_session_close(s);

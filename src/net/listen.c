@@ -55,6 +55,26 @@ int net_listen_socket(const struct ip *ip, uint16_t port, bool reuseport, uint16
 	return fd;
 }
 
+int net_refuse_socket(const struct ip *ip, uint16_t *port_r)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = ip_to_sockaddr(ip, 0, &sa);
+	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
+	struct ip got;
+
+	if (fd < 0)
+		return err_from_errno(errno);
+	/* Bound but not listening: the kernel resets whoever comes. */
+	if (bind(fd, (struct sockaddr *)&sa, len) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&sa, &len) < 0) {
+		r = err_from_errno(errno);
+		close(fd);
+		return r;
+	}
+	ip_from_sockaddr((struct sockaddr *)&sa, &got, port_r);
+	return fd;
+}
+
 int net_listen_unix(const char *path)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };

@@ -59,6 +59,10 @@ void net_timer_free(struct net_timer **t);
 int net_listen_socket(const struct ip *ip, uint16_t port, bool reuseport, uint16_t *port_r);
 int net_listen_unix(const char *path);
 
+/* A port that is ours while the descriptor is open, and where every connection is refused.
+ * Descriptor or error as above. */
+int net_refuse_socket(const struct ip *ip, uint16_t *port_r);
+
 /* Take clients from a listening socket (the descriptor is taken over).  fn owns the accepted
  * descriptor. */
 int net_listener_start(struct net_loop *l, int fd, void (*fn)(void *arg, int fd), void *arg,
