@@ -45,22 +45,26 @@ def wait(what, condition, limit=LIMIT):
 
 
 class Postern:
-    def __init__(self, program, extra=LOCAL + LAB + QUICK, base=BASE, **names):
+    def __init__(self, program, extra=LOCAL + LAB + QUICK, base=BASE, log="events.log", **names):
         self.program = os.path.abspath(program)
         self.dir = tempfile.mkdtemp(prefix="postern-scenario-")
         self.config = f"{self.dir}/postern.yaml"
         with open(self.config, "w") as f:
             f.write((base + extra).format(dir=self.dir, **names))
+        self.log = f"{self.dir}/{log}"
         self.process = None
-        self.port = 0
+        self.port = 0  # of the first service, mx
+        self.ports = {}
 
     def start(self):
         self.process = subprocess.Popen([self.program, "serve", "--config", self.config], stdout=subprocess.PIPE,
                                         stderr=open(f"{self.dir}/stderr", "a"), text=True)
         for line in self.process.stdout:
-            m = re.match(r"listening: \w+ \S+:(\d+)$", line)
-            self.port = int(m.group(1)) if m else self.port
+            m = re.match(r"listening: (\w+) \S+:(\d+)$", line)
+            if m:
+                self.ports[m.group(1)] = int(m.group(2))
             if line == "ready\n":
+                self.port = self.ports.get("mx") or next(iter(self.ports.values()))
                 return self
         raise AssertionError("it did not start: " + self.stderr())
 
@@ -78,6 +82,9 @@ class Postern:
         self.process = None
         assert code == 0, f"exit code {code}: {self.stderr()}"
         assert "ERROR" not in self.stderr() and "runtime error" not in self.stderr(), self.stderr()
+        # A stop that had to cut something off also ends with 0.
+        cut = [e for e in self.events(event="notice") if "cut off" in e.get("text", "")]
+        assert not cut, cut
 
     def __exit__(self, kind, *_):
         if kind:
@@ -101,7 +108,7 @@ class Postern:
         """Events so far that have these values."""
         found = []
         try:
-            for line in open(f"{self.dir}/events.log", encoding="utf-8"):
+            for line in open(self.log, encoding="utf-8"):
                 if not line.endswith("\n"):
                     continue
                 event = json.loads(line)
@@ -126,8 +133,8 @@ class Postern:
         with self.smtp() as s:
             return s.sendmail(sender, to, body, list(mail), list(rcpt))
 
-    def mailbox(self, user, domain="example.test"):
-        box = f"{self.dir}/mail/{domain}/{user}/new"
+    def mailbox(self, user, domain="example.test", root="mail"):
+        box = f"{self.dir}/{root}/{domain}/{user}/new"
         return [open(f"{box}/{n}", "rb").read() for n in sorted(os.listdir(box))] if os.path.isdir(box) else []
 
 
