@@ -3,7 +3,8 @@
  *
  * Never one for a null reverse-path or for one of our own (RFC 5321 4.5.5, 6.1): then
  * an event says that nobody could be told.  NOTIFY without FAILURE means silence that
- * the sender asked for (RFC 3461 4.1).
+ * the sender asked for (RFC 3461 4.1).  NOTIFY=SUCCESS tells of what ended in a mailbox
+ * here or went to a host that knows no DSN (RFC 3461 5.2.2, 5.2.6).
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -23,6 +24,12 @@ static bool wants_dsn(const struct work *w, size_t i)
 	uint8_t notify = w->env.rcpts[i].notify;
 
 	return w->failed_now[i] && (notify == 0 || (notify & RCPT_NOTIFY_FAILURE));
+}
+
+static bool wants_success(const struct work *w, size_t i)
+{
+	return w->success[i] != SUCCESS_SILENT && (w->env.rcpts[i].notify & RCPT_NOTIFY_SUCCESS) &&
+	    !w->env.is_dsn && w->env.reverse_path.n;
 }
 
 static void emit_undeliverable(struct work *w, const struct rcpt *r)
@@ -56,7 +63,9 @@ static struct enhanced_status status_of(const struct work *w, size_t i)
 static int read_original(struct work *w, struct dsn_request *req)
 {
 	uint64_t most = w->agent->cfg->dsn_return_octets_max;
-	bool whole = w->env.ret != ENVELOPE_RET_HDRS && w->env.size <= most;
+	/* Who hears only of successes has the message: its header will do, RFC 3461 4.3. */
+	bool whole = w->env.ret != ENVELOPE_RET_HDRS && w->env.size <= most &&
+	    req->rcpts[0].action == DSN_ACTION_FAILED;
 	size_t want = whole ? (size_t)w->env.size : HEADER_OCTETS_MAX, have = 0;
 	struct spool_body *body;
 	uint8_t *octets;
@@ -142,6 +151,31 @@ static int commit(struct work *w, const struct dsn_request *req)
 	return r;
 }
 
+/* Failures first, since the notification as a whole is named after its first recipient. */
+static size_t choose(struct work *w, struct dsn_rcpt *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->env.rcpt_count; i++) {
+		if (!w->failed_now[i])
+			continue;
+		if (w->env.is_dsn || w->env.reverse_path.n == 0)
+			emit_undeliverable(w, &w->env.rcpts[i]);
+		else if (wants_dsn(w, i))
+			list[n++] = (struct dsn_rcpt){ .rcpt = &w->env.rcpts[i],
+				.action = DSN_ACTION_FAILED,
+				.status = status_of(w, i),
+				.expired = w->expired[i] };
+	}
+	for (size_t i = 0; i < w->env.rcpt_count; i++)
+		if (wants_success(w, i))
+			list[n++] = (struct dsn_rcpt){ .rcpt = &w->env.rcpts[i],
+				.action = w->success[i] == SUCCESS_DELIVERED ? DSN_ACTION_DELIVERED
+									     : DSN_ACTION_RELAYED,
+				.status = { 2, 0, 0 } };
+	return n;
+}
+
 int bounce_start(struct work *w)
 {
 	struct dsn_request req = { .catalogue = w->agent->cfg->catalogue,
@@ -154,20 +188,7 @@ int bounce_start(struct work *w)
 
 	if (!list)
 		return -ERR_NOMEM;
-	for (size_t i = 0; i < w->env.rcpt_count; i++) {
-		if (!w->failed_now[i])
-			continue;
-		if (w->env.is_dsn || w->env.reverse_path.n == 0) {
-			emit_undeliverable(w, &w->env.rcpts[i]);
-			continue;
-		}
-		if (!wants_dsn(w, i))
-			continue;
-		list[req.rcpt_count++] = (struct dsn_rcpt){ .rcpt = &w->env.rcpts[i],
-			.action = DSN_ACTION_FAILED,
-			.status = status_of(w, i),
-			.expired = w->expired[i] };
-	}
+	req.rcpt_count = choose(w, list);
 	if (req.rcpt_count == 0)
 		return 1;
 	w->dsn_id = req.id = queue_id_new();

@@ -37,6 +37,13 @@ struct target {
 	uint16_t port;
 };
 
+/* What a delivery means for a sender who asked to be told, RFC 3461 5.2. */
+enum success {
+	SUCCESS_SILENT,    /* none, or the next host tells the sender */
+	SUCCESS_DELIVERED, /* it is in its mailbox */
+	SUCCESS_RELAYED,   /* it is with a host that confirms nothing */
+};
+
 struct work;
 
 /* Recipients of one message that go the same way. */
@@ -67,6 +74,7 @@ struct work {
 	bool *judged;     /* by recipient: has an outcome of this round */
 	bool *failed_now; /* by recipient: given up in this round, a DSN may be due */
 	bool *expired;    /* by recipient: because its life time is over */
+	uint8_t *success; /* by recipient: enum success of this round */
 	bool put_off;     /* a site was busy: try again soon, no attempt was made */
 	/* end of the work */
 	struct spool_op op;
@@ -139,14 +147,15 @@ struct judged {
 	const char *text;               /* our own words otherwise */
 	struct span host, address;
 	bool delivered;
+	enum success success; /* with `delivered` */
 };
 void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j);
 /* All recipients of the group that have no outcome yet. */
 void group_trouble(
     struct group *g, enum classify_trouble trouble, enum cat_stage stage, const char *text);
 
-/* bounce.c: the DSN of what has failed and was not told yet; 0 when one is under way, 1 when none
- * is needed, negative when it could not be made (try again later). */
+/* bounce.c: the DSN of what has failed, or was delivered to a sender who wants to know; 0 when one
+ * is under way, 1 when none is needed, negative when it could not be made (try again later). */
 int bounce_start(struct work *w);
 void bounce_emit(struct work *w); /* the DSN is durable: say so */
 

@@ -146,6 +146,7 @@ static void delivered(struct net_job *job)
 	spool_body_close(&m->body);
 	j.host = span_str(m->dir);
 	j.delivered = m->err == 0;
+	j.success = SUCCESS_DELIVERED;
 	if (m->err < 0) {
 		snprintf(
 		    text, sizeof(text), "the mailbox could not be written: %s", err_text(m->err));

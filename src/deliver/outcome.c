@@ -108,6 +108,7 @@ void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j)
 	if (j->delivered) {
 		note_attempt(w, r, j, &c);
 		r->status = RCPT_DELIVERED;
+		w->success[i] = (uint8_t)j->success;
 		w->agent->stats.delivered++;
 		emit(w, EVENT_DELIVERED, r, &c);
 		return;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "deliver/deliver-private.h"
+#include "smtp/server.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -104,8 +105,11 @@ static void judge_one(struct delivery *d, size_t i, const struct smtp_outcome *o
 	struct judged j = { .stage = o->stage,
 		.host = span_str(d->target.host),
 		.address = span_str(d->address),
-		.delivered = o->delivered };
+		.delivered = o->delivered,
+		.success = SUCCESS_RELAYED };
 
+	if (smtp_client_extensions(d->client) & SMTP_EXT_DSN)
+		j.success = SUCCESS_SILENT;
 	if (o->err == 0) {
 		j.trouble = CLASSIFY_REPLY;
 		j.reply = &o->reply;

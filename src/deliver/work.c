@@ -41,7 +41,8 @@ int work_load(struct deliver_agent *a, uint64_t id, struct work **w_r)
 		w->judged = arena_zalloc(&w->arena, n);
 		w->failed_now = arena_zalloc(&w->arena, n);
 		w->expired = arena_zalloc(&w->arena, n);
-		if (!w->judged || !w->failed_now || !w->expired)
+		w->success = arena_zalloc(&w->arena, n);
+		if (!w->judged || !w->failed_now || !w->expired || !w->success)
 			r = -ERR_NOMEM;
 	}
 	if (r < 0) {

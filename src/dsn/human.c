@@ -54,7 +54,9 @@ static const char *lead(enum dsn_action action)
 		return "Your message was delivered to the recipients below, as you asked to be "
 		       "told.";
 	case DSN_ACTION_RELAYED:
-		return "Your message was passed on to systems that send no confirmations.";
+		return "Your message for the recipients below was passed on to systems that "
+		       "send\r\n"
+		       "no confirmations.";
 	case DSN_ACTION_EXPANDED:
 		return "Your message went to a list of addresses; its members are not confirmed.";
 	}
@@ -118,8 +120,12 @@ void dsn_write_human(const struct dsn_request *req, struct buf *out)
 	    "This is the mail system at %s.\r\n\r\n%s\r\n\r\n"
 	    "It came in on %s\r\nand had the queue id %s.\r\n",
 	    req->hostname, lead(req->rcpts[0].action), date, id);
-	for (size_t i = 0; i < req->rcpt_count; i++)
+	for (size_t i = 0; i < req->rcpt_count; i++) {
+		/* Recipients of another fate, each kind under its own words. */
+		if (i > 0 && req->rcpts[i].action != req->rcpts[i - 1].action)
+			buf_addf(out, "\r\n%s\r\n", lead(req->rcpts[i].action));
 		write_rcpt(req, &req->rcpts[i], out);
+	}
 	buf_addf(out,
 	    "\r\nQuestions? Write to postmaster@%s and quote the queue id. Behind this\r\n"
 	    "text come a report for programs and %s.\r\n",

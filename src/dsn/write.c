@@ -76,12 +76,15 @@ static void write_header(const struct dsn_request *req, const char *boundary, st
 static void write_original(const struct dsn_request *req, struct buf *out)
 {
 	struct span original = req->whole.n ? req->whole : req->header;
+	bool failed = req->rcpts[0].action == DSN_ACTION_FAILED;
 
 	buf_addf(out,
 	    "Content-Description: %s\r\n"
 	    "Content-Type: %s\r\n"
 	    "Content-Transfer-Encoding: %s\r\n\r\n",
-	    req->whole.n ? "Undelivered message" : "Header of the undelivered message",
+	    req->whole.n ? "Undelivered message"
+		: failed ? "Header of the undelivered message"
+			 : "Header of the message",
 	    req->whole.n ? "message/rfc822" : "text/rfc822-headers",
 	    is_8bit(original) ? "8bit" : "7bit");
 	buf_add_span(out, original);

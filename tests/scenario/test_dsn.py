@@ -4,6 +4,7 @@ import email
 import email.policy
 
 from harness import LAB, LOCAL, QUICK, Postern, run, wait
+from peers import Host
 
 
 def parse(octets):
@@ -87,6 +88,66 @@ def a_notification_that_fails_makes_no_other(program):
         assert len(p.events(event="bounced")) == 1
 
 
+def recipients(status):
+    """The fields of each recipient of a message/delivery-status part, by its address."""
+    return {r["Final-Recipient"].split("; ")[1]: r for r in status.get_payload()[1:]}
+
+
+def success_is_told_to_who_asked_of_what_ends_here(program):
+    with Postern(program) as p:
+        p.send("ann@example.test", mail=["ENVID=E1", "RET=FULL"], rcpt=["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;ann@old.test"])
+        octets = notification(p)
+        m, (human, status, original) = parse(octets)
+        assert status.get_payload()[0]["Original-Envelope-Id"] == "E1"
+        r = recipients(status)["ann@example.test"]
+        assert (r["Action"], r["Status"], r["Original-Recipient"]) == ("delivered", "2.0.0", "rfc822; ann@old.test"), r
+        assert r["Remote-MTA"] is None and r["X-Postern-Failure-Code"] is None, r
+        # Even with RET=FULL: nothing failed.
+        assert original.get_content_type() == "text/rfc822-headers" and b"Hello." not in octets
+        assert m["Subject"].startswith("Delivered mail") and "was delivered" in human.get_content()
+        assert p.mailbox("ann")
+        # Who did not ask hears nothing, nor does the null sender; a host that knows DSN tells by itself.
+        p.send("bob@example.test", rcpt=["NOTIFY=FAILURE"])
+        p.send("bob@example.test", sender="<>", rcpt=["NOTIFY=SUCCESS"])
+        p.send("ok@lab.test", rcpt=["NOTIFY=SUCCESS"])
+        wait("all of it to leave", lambda: len(p.events(event="finished")) == 5)
+        assert len(p.events(event="bounced")) == 1 and not p.events(event="dsn_undeliverable")
+
+
+def a_host_without_dsn_makes_it_relayed(program):
+    host = Host("127.0.0.1")
+    with Postern(program, LOCAL + QUICK + 'routes: [{{domain: far.test, to: "127.0.0.1:{port}"}}]\n', port=host.port) as p:
+        p.send("x@far.test", rcpt=["NOTIFY=SUCCESS"])
+        m, (human, status, _) = parse(notification(p))
+        r = recipients(status)["x@far.test"]
+        assert (r["Action"], r["Status"], r["Remote-MTA"]) == ("relayed", "2.0.0", "dns; 127.0.0.1"), r
+        assert r["Diagnostic-Code"] == "smtp; 250 2.0.0 taken" and "no confirmations" in " ".join(human.get_content().split())
+        p.send("y@far.test")
+        p.event(event="delivered", recipient="y@far.test")
+    host.close()
+
+
+def one_notification_tells_of_failures_first_and_of_successes_below(program):
+    with Postern(program) as p:
+        with p.smtp() as s:
+            s.ehlo()
+            s.mail("you@example.test", ["RET=FULL"])
+            for address, notify in (("ann@example.test", "SUCCESS"), ("5.1.1@lab.test", "FAILURE"), ("bob@example.test", "NEVER"),
+                                    ("5.2.1@lab.test", "SUCCESS"), ("4.2.2@lab.test", "SUCCESS,FAILURE"),
+                                    ("5.7.1@lab.test", "SUCCESS,FAILURE")):
+                assert s.rcpt(address, [f"NOTIFY={notify}"])[0] == 250
+            s.data(b"Subject: hello\r\n\r\nHello.\r\n")
+        octets = notification(p)
+        m, (human, status, original) = parse(octets)
+        assert [r["Action"] for r in status.get_payload()[1:]] == ["failed", "failed", "delivered"], octets
+        assert set(recipients(status)) == {"ann@example.test", "5.1.1@lab.test", "5.7.1@lab.test"}
+        assert original.get_content_type() == "message/rfc822" and m["Subject"].startswith("Undelivered mail")
+        text = human.get_content()
+        assert text.index("could not be delivered") < text.index("<5.7.1@") < text.index("was delivered") < text.index("<ann@")
+        p.event(event="deferred", recipient="4.2.2@lab.test")
+        assert len(p.events(event="bounced")) == 1
+
+
 EXPIRE = LOCAL + LAB + ("delivery: {{retry_first: 100ms, retry_max: 300ms, queue_lifetime: 1s, connect_timeout: 1s, "
                         "rcpt_timeout: 1s}}\n")
 
@@ -103,4 +164,6 @@ def an_expired_message_keeps_its_last_real_cause(program):
 
 run([every_field_of_rfc_3464_is_there, ret_hdrs_returns_the_header_only, a_large_original_goes_back_as_its_header,
      notify_never_is_silent, a_failure_from_the_null_sender_is_an_event_not_a_notification,
+     success_is_told_to_who_asked_of_what_ends_here, a_host_without_dsn_makes_it_relayed,
+     one_notification_tells_of_failures_first_and_of_successes_below,
      a_notification_that_fails_makes_no_other, an_expired_message_keeps_its_last_real_cause])
