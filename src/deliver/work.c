@@ -260,6 +260,27 @@ static void write_state(struct work *w)
 	}
 }
 
+/*
+ * The DSN could not be put on disk.  Who was delivered stays delivered; who was given up is not
+ * forgotten untold: he waits, will fail again, and the sender is told then.
+ */
+static void take_failures_back(struct work *w)
+{
+	struct event ev = { .type = EVENT_NOTICE,
+		.queue_id = w->id,
+		.text = SPAN_LIT(
+		    "the notification to the sender could not be stored; it is tried again") };
+
+	for (size_t i = 0; i < w->env.rcpt_count; i++)
+		if (w->failed_now[i]) {
+			w->env.rcpts[i].status = RCPT_DEFERRED;
+			w->env.rcpts[i].next_ms = clock_wall_ms() + UNWRITTEN_WAIT_MS;
+			w->failed_now[i] = false;
+		}
+	event_emit(w->agent->deps.events, &ev);
+	write_state(w);
+}
+
 /* The DSN is on disk, or could not be put there. */
 static void on_dsn_done(struct net_task *task)
 {
@@ -267,8 +288,7 @@ static void on_dsn_done(struct net_task *task)
 	struct deliver_agent *a = w->agent;
 
 	if (w->op_err < 0) {
-		/* Nothing is forgotten: the old state stands, the recipients will fail again. */
-		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+		take_failures_back(w);
 		return;
 	}
 	bounce_emit(w);
@@ -292,8 +312,6 @@ void work_settle(struct work *w)
 	r = bounce_start(w);
 	if (r > 0)
 		write_state(w);
-	else if (r < 0) {
-		w->op_err = r;
-		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
-	}
+	else if (r < 0)
+		take_failures_back(w);
 }

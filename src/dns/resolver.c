@@ -10,6 +10,7 @@
  */
 #include "dns/dns.h"
 #include "base/err.h"
+#include "dns/dns-private.h"
 #include "net/net-private.h"
 
 #include <stdio.h>
@@ -70,53 +71,6 @@ static void on_timeout(void *arg)
 	finish(q, &late);
 }
 
-/* A domain name in wire form to text, lower case, labels' odd octets as '?'.  Octets used, 0: bad.
- */
-static size_t name_text(const uint8_t *p, size_t n, char *to)
-{
-	size_t at = 0, len = 0;
-
-	while (at < n && p[at]) {
-		size_t label = p[at++];
-		if (label > 63 || at + label > n || len + label + 1 >= DNS_NAME_MAX)
-			return 0;
-		if (len)
-			to[len++] = '.';
-		for (size_t i = 0; i < label; i++, at++)
-			to[len++] = p[at] > 0x20 && p[at] < 0x7f && p[at] != '.'
-			    ? (char)ascii_lower(p[at])
-			    : '?';
-	}
-	if (at >= n)
-		return 0;
-	to[len] = '\0';
-	return at + 1;
-}
-
-static bool record_from(int type, const uint8_t *p, size_t n, struct dns_record *r)
-{
-	memset(r, 0, sizeof(*r));
-	switch (type) {
-	case DNS_A:
-		r->ip.family = 4;
-		memcpy(r->ip.octets, p, n == 4 ? 4 : 0);
-		return n == 4;
-	case DNS_AAAA:
-		r->ip.family = 6;
-		memcpy(r->ip.octets, p, n == 16 ? 16 : 0);
-		return n == 16;
-	case DNS_MX:
-		if (n < 3)
-			return false;
-		r->preference = (uint16_t)(p[0] << 8 | p[1]);
-		return name_text(p + 2, n - 2, r->name) > 0;
-	case DNS_PTR:
-		return name_text(p, n, r->name) > 0;
-	default:
-		return false;
-	}
-}
-
 static void on_ub_answer(void *arg, int err, struct ub_result *result)
 {
 	struct dns_query *q = arg;
@@ -130,8 +84,9 @@ static void on_ub_answer(void *arg, int err, struct ub_result *result)
 			records = calloc(DNS_RECORDS_MAX, sizeof(*records));
 		for (size_t i = 0; records && result->data[i] && answer.count < DNS_RECORDS_MAX;
 		     i++)
-			if (record_from(result->qtype, (const uint8_t *)result->data[i],
-				(size_t)result->len[i], &records[answer.count]))
+			if (dns_record_read(result->qtype,
+				span_of(result->data[i], (size_t)result->len[i]),
+				&records[answer.count]))
 				answer.count++;
 		if (answer.count)
 			answer.state = DNS_ANSWER;
