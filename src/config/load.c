@@ -168,6 +168,17 @@ static void read_rows(struct yaml_errors *e, const struct yaml_node *root, struc
 	}
 }
 
+/* Two keys that must agree: one of them may stand on its standard, so name one that is written. */
+static const struct yaml_node *written(
+    const struct yaml_node *root, const char *section, const char *key, const char *other)
+{
+	const struct yaml_node *map = yaml_get(root, section), *at = yaml_get(map, key);
+
+	if (!at)
+		at = yaml_get(map, other);
+	return at ? at : root;
+}
+
 static void check_together(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
 	if (yaml_need(e, root, "hostname") && cfg->hostname &&
@@ -175,14 +186,16 @@ static void check_together(struct yaml_errors *e, const struct yaml_node *root, 
 		yaml_error(
 		    e, yaml_get(root, "hostname"), "\"%s\" is not a domain name", cfg->hostname);
 	if (cfg->error_hard_limit < cfg->error_soft_limit)
-		yaml_error(e, yaml_get(yaml_get(root, "limits"), "errors_hard"),
-		    "is below limits.errors_soft (%u)", cfg->error_soft_limit);
+		yaml_error(e, written(root, "limits", "errors_hard", "errors_soft"),
+		    "errors_hard (%u) is below errors_soft (%u)", cfg->error_hard_limit,
+		    cfg->error_soft_limit);
 	if (cfg->retry_max_ms < cfg->retry_first_ms)
-		yaml_error(e, yaml_get(yaml_get(root, "delivery"), "retry_max"),
-		    "is below delivery.retry_first");
+		yaml_error(e, written(root, "delivery", "retry_max", "retry_first"),
+		    "retry_max is below retry_first");
 	if (cfg->spill_octets > cfg->segment_octets / 2)
-		yaml_error(e, yaml_get(yaml_get(root, "spool"), "spill_size"),
-		    "is above half of spool.segment_size");
+		yaml_error(e, written(root, "spool", "spill_size", "segment_size"),
+		    "spill_size (%u) is above half of segment_size (%u)", cfg->spill_octets,
+		    cfg->segment_octets);
 	if (cfg->workers == 0) {
 		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 		cfg->workers = cpus > 0 && cpus < 256 ? (unsigned)cpus : 1;

@@ -74,6 +74,15 @@ static const struct {
 	{ "open relay", GOOD "restrictions: {recipient: [permit_mynetworks]}\n", "open relay" },
 	{ "route without target", GOOD "routes: [{domain: a.b}]\n", ":3: routes[0]: key \"to\"" },
 	{ "hard below soft", GOOD "limits: {errors_soft: 9, errors_hard: 3}\n", "errors_hard" },
+	/* What is written disagrees with a standard that is not. */
+	{ "soft above the standard", GOOD "limits: {errors_soft: 99}\n",
+	    ":3: limits.errors_soft: " },
+	{ "first retry above the standard", GOOD "delivery: {retry_first: 2h}\n",
+	    ":3: delivery.retry_first: retry_max is below" },
+	{ "retry below the standard", GOOD "delivery: {retry_max: 1m}\n",
+	    ":3: delivery.retry_max: " },
+	{ "segment below the standard", GOOD "spool: {segment_size: 64KiB}\n",
+	    ":3: spool.segment_size: spill_size (65536)" },
 	{ "style", GOOD "reply_style: exim\n", ":3: reply_style: " },
 	{ "a list where a mapping belongs", GOOD "limits: [1]\n", ":3: limits: " },
 };
