@@ -297,7 +297,7 @@ static void on_mail(struct smtp_server *s, struct span args)
 		struct reply_args size = { 0 };
 		size.field[REPLY_FIELD_limit] = smtp_server_number(s, 0, s->o.message_octets_max);
 		size.field[REPLY_FIELD_octets] = smtp_server_number(s, 1, p.size);
-		smtp_server_refuse(s, REPLY_SIZE_LIMIT, &size);
+		smtp_server_refuse(s, REPLY_SIZE_FIXED_LIMIT, &size);
 		return;
 	}
 	s->step.size = p.size;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The server on its socket: who may send, what is refused, limits, a clean stop, a restart.
 
-provokes: relay_denied rcpt_unknown server_ports_busy too_many_connections timeout size_limit message_too_big closing bare_lf mail_loop
+provokes: relay_denied rcpt_unknown server_ports_busy too_many_connections timeout size_fixed_limit message_too_big closing bare_lf mail_loop
 """
 import os
 import re

@@ -253,7 +253,7 @@ static void bad_lines_have_their_replies(void **state)
 		{ "no path", "MAIL FROM:<a@b\r\n", REPLY_BAD_SENDER_SYNTAX },
 		{ "glued parameter", "MAIL FROM:<a@b>SIZE=1\r\n", REPLY_BAD_SENDER_SYNTAX },
 		{ "unknown parameter", "MAIL FROM:<a@b> X=1\r\n", REPLY_UNSUPPORTED_OPTION },
-		{ "too large", "MAIL FROM:<a@b> SIZE=10240001\r\n", REPLY_SIZE_LIMIT },
+		{ "too large", "MAIL FROM:<a@b> SIZE=10240001\r\n", REPLY_SIZE_FIXED_LIMIT },
 		{ "VRFY of no address", "VRFY a b c\r\n", REPLY_BAD_RECIPIENT_SYNTAX },
 	};
 	struct smtp_server_options o = options();
