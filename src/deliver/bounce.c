@@ -194,7 +194,11 @@ int bounce_start(struct work *w)
 	w->dsn_id = req.id = queue_id_new();
 	req.rcpts = list;
 	r = read_original(w, &req);
-	return r < 0 ? r : commit(w, &req);
+	if (r == -ERR_NOMEM)
+		return r;
+	/* A body that is lost must not keep its failure from being told, for ever. */
+	req.unreadable = r < 0;
+	return commit(w, &req);
 }
 
 void bounce_emit(struct work *w)

@@ -260,24 +260,54 @@ static void write_state(struct work *w)
 	}
 }
 
+/* Said of each recipient that was given up and now is not, so that its last event is true. */
+static void emit_taken_back(struct work *w, const struct rcpt *r)
+{
+	struct event ev = { .type = EVENT_DEFERRED,
+		.queue_id = w->id,
+		.has_sender = true,
+		.sender = w->env.reverse_path,
+		.recipient = r->address,
+		.message_id = w->env.message_id,
+		.code = r->last.code,
+		.enhanced = r->last.enhanced,
+		.text = r->last.text,
+		.failure_code = r->last.failure_code,
+		.attempts = r->attempts,
+		.next_ms = r->next_ms,
+		.detail = SPAN_LIT("its notification could not be stored") };
+
+	event_emit(w->agent->deps.events, &ev);
+}
+
 /*
  * The DSN could not be put on disk.  Who was delivered stays delivered; who was given up is not
- * forgotten untold: he waits, will fail again, and the sender is told then.
+ * forgotten untold: he waits, will fail again, and the sender is told then.  The notice of a
+ * success is given up for that.
  */
-static void take_failures_back(struct work *w)
+static void take_failures_back(struct work *w, int err)
 {
 	struct event ev = { .type = EVENT_NOTICE,
 		.queue_id = w->id,
+		.detail = span_str(err_text(err)),
 		.text = SPAN_LIT(
 		    "the notification to the sender could not be stored; it is tried again") };
 
+	event_emit(w->agent->deps.events, &ev);
 	for (size_t i = 0; i < w->env.rcpt_count; i++)
 		if (w->failed_now[i]) {
 			w->env.rcpts[i].status = RCPT_DEFERRED;
 			w->env.rcpts[i].next_ms = clock_wall_ms() + UNWRITTEN_WAIT_MS;
 			w->failed_now[i] = false;
+			emit_taken_back(w, &w->env.rcpts[i]);
 		}
-	event_emit(w->agent->deps.events, &ev);
+	if (w->command_done) {
+		/* Nothing else has changed: the old state stands, a hold too, and the operator is
+		 * told so. */
+		w->op_err = err;
+		requeue(w, clock_wall_ms() + UNWRITTEN_WAIT_MS);
+		return;
+	}
 	write_state(w);
 }
 
@@ -288,7 +318,7 @@ static void on_dsn_done(struct net_task *task)
 	struct deliver_agent *a = w->agent;
 
 	if (w->op_err < 0) {
-		take_failures_back(w);
+		take_failures_back(w, w->op_err);
 		return;
 	}
 	bounce_emit(w);
@@ -313,5 +343,5 @@ void work_settle(struct work *w)
 	if (r > 0)
 		write_state(w);
 	else if (r < 0)
-		take_failures_back(w);
+		take_failures_back(w, r);
 }

@@ -39,6 +39,7 @@ struct dsn_request {
 	struct span header; /* header of the original, up to and without the blank line */
 	struct span whole;  /* all of the original; empty: only the header goes back */
 	bool header_cut;    /* it is not all of the header */
+	bool unreadable;    /* nothing of the original could be read, header and whole are empty */
 };
 
 /* Append the whole message, CRLF line ends.  0 or -ERR_NOMEM. */

@@ -88,9 +88,11 @@ static void write_original(const struct dsn_request *req, struct buf *out)
 	    req->whole.n ? "message/rfc822" : "text/rfc822-headers",
 	    is_8bit(original) ? "8bit" : "7bit");
 	buf_add_span(out, original);
-	if (original.n < 2 || memcmp(original.p + original.n - 2, "\r\n", 2) != 0)
+	if (original.n && (original.n < 2 || memcmp(original.p + original.n - 2, "\r\n", 2) != 0))
 		buf_add_str(out, "\r\n");
-	if (!req->whole.n && req->header_cut)
+	if (req->unreadable)
+		buf_add_str(out, "X-Postern-Note: the original could not be read\r\n");
+	else if (!req->whole.n && req->header_cut)
 		buf_add_str(
 		    out, "X-Postern-Note: the rest of this header was too long to return\r\n");
 }

@@ -5,6 +5,7 @@ Nothing here sleeps a fixed time: everything waits for a condition, at most LIMI
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import smtplib
@@ -55,10 +56,17 @@ class Postern:
         self.process = None
         self.port = 0  # of the first service, mx
         self.ports = {}
+        self.file_limit = None
+
+    def limit_files(self):
+        """In the new process: no file grows above file_limit octets, and writing beyond is an error."""
+        if self.file_limit:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, self.file_limit))
 
     def start(self):
         self.process = subprocess.Popen([self.program, "serve", "--config", self.config], stdout=subprocess.PIPE,
-                                        stderr=open(f"{self.dir}/stderr", "a"), text=True)
+                                        stderr=open(f"{self.dir}/stderr", "a"), text=True, preexec_fn=self.limit_files)
         for line in self.process.stdout:
             m = re.match(r"listening: (\w+) \S+:(\d+)$", line)
             if m:

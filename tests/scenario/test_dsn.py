@@ -2,8 +2,9 @@
 """Notifications of failure: parsed by Python's email, sent when they should be, silent when they should."""
 import email
 import email.policy
+import os
 
-from harness import LAB, LOCAL, QUICK, Postern, run, wait
+from harness import BASE, LAB, LOCAL, QUICK, Postern, run, wait
 from peers import Host
 
 
@@ -148,6 +149,56 @@ def one_notification_tells_of_failures_first_and_of_successes_below(program):
         assert len(p.events(event="bounced")) == 1
 
 
+BIG = b"Subject: big\r\n\r\n" + (b"y" * 70 + b"\r\n") * 20000
+
+
+def a_notification_that_cannot_be_written_waits_and_nobody_gets_the_mail_twice(program):
+    p = Postern(program, LOCAL + LAB + QUICK + "dsn: {{return_size: 100M}}\n",
+                BASE.replace("reserve:", "segment_size: 128KiB, reserve:"))
+    # The original fits in a file, the notification around it does not.
+    p.file_limit = len(BIG) + 1500
+    with p:
+        p.send(["ann@example.test", "5.1.1@lab.test"], body=BIG)
+        p.event(event="delivered", recipient="ann@example.test")
+        p.event(event="failed", recipient="5.1.1@lab.test")
+        e = p.event(event="notice")
+        assert "notification" in e["text"] and e["queue_id"], e
+        e = p.event(event="deferred", recipient="5.1.1@lab.test")
+        assert e["failure_code"] == 2001 and e["next"], e
+        row = wait("the message at rest", lambda: [r for r in p.command("queue", "list", "--json").splitlines()
+                                                   if '"attempts":1' in r])
+        assert len(row) == 1 and '"5.1.1@lab.test"' in row[0] and '"status":"deferred"' in row[0], row
+        assert "waiting" in p.command("why", "5.1.1@lab.test"), p.command("why", "5.1.1@lab.test")
+        assert len(p.mailbox("ann")) == 1 and not p.mailbox("you")
+        # An operator's wish is told to have failed, and has changed nothing.
+        r = p.command("queue", "bounce", "5.1.1@lab.test", ok=False)
+        assert "failed 1" in r.stdout or "1 could not" in r.stdout, r.stdout
+        p.stop()
+        p.file_limit = None
+        p.start()
+        p.command("queue", "retry", "5.1.1@lab.test")
+        _, (_, status, original) = parse(notification(p))
+        assert set(recipients(status)) == {"5.1.1@lab.test"} and original.get_content_type() == "message/rfc822"
+        wait("an empty queue", lambda: "0 recipients" in p.command("queue", "list"))
+        assert len(p.events(event="delivered", recipient="ann@example.test")) == 1
+
+
+def an_original_that_cannot_be_read_is_told_of_without_it(program):
+    with Postern(program) as p:
+        p.send("4.2.2@lab.test", body=BIG)
+        p.event(event="deferred", recipient="4.2.2@lab.test")
+        wait("the message at rest", lambda: '"attempts":1' in p.command("queue", "list", "--json"))
+        p.stop()
+        bodies = f"{p.dir}/spool/bodies"
+        for name in os.listdir(bodies):
+            os.unlink(f"{bodies}/{name}")
+        p.start()
+        wait("the bounce", lambda: "changed 1" in p.command("queue", "bounce", "4.2.2@lab.test", ok=False).stdout)
+        _, (human, status, original) = parse(notification(p))
+        assert recipients(status)["4.2.2@lab.test"]["Action"] == "failed"
+        assert "could not be read" in original.get_payload(), original
+
+
 EXPIRE = LOCAL + LAB + ("delivery: {{retry_first: 100ms, retry_max: 300ms, queue_lifetime: 1s, connect_timeout: 1s, "
                         "rcpt_timeout: 1s}}\n")
 
@@ -166,4 +217,5 @@ run([every_field_of_rfc_3464_is_there, ret_hdrs_returns_the_header_only, a_large
      notify_never_is_silent, a_failure_from_the_null_sender_is_an_event_not_a_notification,
      success_is_told_to_who_asked_of_what_ends_here, a_host_without_dsn_makes_it_relayed,
      one_notification_tells_of_failures_first_and_of_successes_below,
-     a_notification_that_fails_makes_no_other, an_expired_message_keeps_its_last_real_cause])
+     a_notification_that_cannot_be_written_waits_and_nobody_gets_the_mail_twice,
+     an_original_that_cannot_be_read_is_told_of_without_it, a_notification_that_fails_makes_no_other, an_expired_message_keeps_its_last_real_cause])
