@@ -75,6 +75,29 @@ static void a_buffer_fails_once_and_stays_failed(void **state)
 	buf_done(&b);
 }
 
+static void a_formatted_text_goes_in_whole_or_not_at_all(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	for (size_t before = 0; before < 600; before++) {
+		buf_init(&b, 600);
+		for (size_t i = 0; i < before; i++)
+			assert_int_equal(buf_add_char(&b, 'x'), 0);
+		/* Formatting needs an octet more than the text, for its NUL. */
+		assert_int_equal(
+		    buf_addf(&b, "%d-%s", 12345, "abcd"), before <= 589 ? 0 : -ERR_NOMEM);
+		assert_int_equal(buf_len(&b), before <= 589 ? before + 10 : before);
+		assert_true(b.failed == (before > 589));
+		if (!b.failed)
+			assert_memory_equal(buf_span(&b).p + before, "12345-abcd", 10);
+		else
+			assert_int_equal(buf_addf(&b, "y"), -ERR_NOMEM);
+		assert_true(before == 0 || buf_span(&b).p[before - 1] == 'x');
+		buf_done(&b);
+	}
+}
+
 static void a_map_survives_many_puts_and_deletes(void **state)
 {
 	struct map m;
@@ -187,6 +210,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_parsed_whole_and_bounded),
 		cmocka_unit_test(an_arena_keeps_to_its_maximum_and_reuses_its_block),
 		cmocka_unit_test(a_buffer_fails_once_and_stays_failed),
+		cmocka_unit_test(a_formatted_text_goes_in_whole_or_not_at_all),
 		cmocka_unit_test(a_map_survives_many_puts_and_deletes),
 		cmocka_unit_test(json_escapes_and_replaces_what_is_not_utf8),
 		cmocka_unit_test(utf8_refuses_overlong_and_surrogates),
