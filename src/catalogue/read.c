@@ -217,8 +217,10 @@ static void read_codes(
 		r->code = was;
 		return;
 	}
-	if (is_field(enhanced, "{enhanced}"))
-		r->enhanced.class_ = 0;
+	/* "none" says that it is left out on purpose: in answers to HELO and EHLO, RFC 2034
+	 * section 3. */
+	if (is_field(enhanced, "{enhanced}") || is_field(enhanced, "none"))
+		r->enhanced = (struct enhanced_status){ 0, 0, 0 };
 	else
 		read_enhanced(rows, enhanced, &r->enhanced);
 	if ((!code && !enhanced) || (r->code == 0 && !set && !is_field(code, "{code}")))

@@ -18,7 +18,7 @@ OPEN = ["EHLO x", "MAIL FROM:<a@b.test>"]
 DIALOGUES = {
     "commands before and after the greeting": [
         "NOOP", "RSET", "RSET x", "VRFY", "VRFY x@example.test", "RCPT TO:<x@example.test>", "DATA", "DATA x",
-        "MAIL FROM:<a@b.test>", "HELO x", "HELO x y", "NOOP x", "QUIT"],
+        "MAIL FROM:<a@b.test>", "HELO", "EHLO", "HELO x", "HELO x y", "NOOP x", "QUIT"],
     "MAIL and its syntax": [
         "HELO x", "MAIL", "MAIL FROM", "MAIL FROM:", "MAIL FROM:<>", "MAIL FROM:<a@b.test>", "RSET",
         "MAIL FROM: <a@b.test>", "RSET", "MAIL FROM:a@b.test", "RSET", "MAIL FROM:<a@b.test", "MAIL FROM:<a b@b.test>"],
