@@ -348,6 +348,8 @@ struct spool {
 	struct spool_op *failed;   /* ops that found no memory for a request */
 	size_t urgent, lazy;       /* in the queue */
 	uint64_t lazy_since_ms;
+	uint64_t wrote_ms; /* when a list was last taken */
+	uint64_t wakes_ms; /* while `waiting`: when the writer wakes by itself */
 	bool waiting, stopping, started;
 	pthread_t thread;
 

@@ -460,8 +460,15 @@ void writer_push(struct spool *sp, struct req *r)
 	} else if (sp->lazy++ == 0) {
 		sp->lazy_since_ms = clock_mono_ms();
 	}
-	/* The first lazy one starts a clock, the one that makes the number full ends it. */
-	wake = sp->waiting && (r->urgent || sp->lazy == 1 || sp->lazy == sp->o.lazy_records);
+	/*
+	 * The first lazy one starts a clock, unless the writer wakes early enough by itself; the
+	 * one that makes the number full ends it.  One signal is enough.
+	 */
+	wake = sp->waiting &&
+	    (r->urgent || sp->lazy == sp->o.lazy_records ||
+		(sp->lazy == 1 && sp->wakes_ms > sp->lazy_since_ms + sp->o.lazy_ms));
+	if (wake)
+		sp->waiting = false;
 	pthread_mutex_unlock(&sp->lock);
 	if (wake)
 		pthread_cond_signal(&sp->wake);
@@ -506,16 +513,23 @@ static int64_t wait_ms(const struct spool *sp, uint64_t now)
 		at = sp->evacuate_ms;
 	if (sp->reaping && sp->reap_ms < at)
 		at = sp->reap_ms;
+	/*
+	 * After a batch, look again by itself: what was committed is often finished at once, and
+	 * with a clock that runs already its DONE need not wake anybody.
+	 */
+	if (at > sp->wrote_ms + sp->o.lazy_ms && now < sp->wrote_ms + sp->o.lazy_ms)
+		at = sp->wrote_ms + sp->o.lazy_ms;
 	if (at == UINT64_MAX)
 		return -1;
 	return at <= now ? 0 : (int64_t)(at - now);
 }
 
-static void wait_for_work(struct spool *sp, int64_t ms)
+static void wait_for_work(struct spool *sp, int64_t ms, uint64_t now)
 {
 	struct timespec t;
 
 	sp->waiting = true;
+	sp->wakes_ms = ms < 0 ? UINT64_MAX : now + (uint64_t)ms;
 	if (ms < 0) {
 		pthread_cond_wait(&sp->wake, &sp->lock);
 	} else {
@@ -548,12 +562,18 @@ static void *writer_main(void *arg)
 	while (!stop) {
 		struct req *list = NULL;
 		struct spool_op *failed;
+		uint64_t now;
 		int64_t ms;
 
 		pthread_mutex_lock(&sp->lock);
-		while ((ms = wait_ms(sp, clock_mono_ms())) != 0)
-			wait_for_work(sp, ms);
+		now = clock_mono_ms();
+		while ((ms = wait_ms(sp, now)) != 0) {
+			wait_for_work(sp, ms, now);
+			now = clock_mono_ms();
+		}
 		list = take_list(sp);
+		if (list)
+			sp->wrote_ms = now;
 		failed = sp->failed;
 		sp->failed = NULL;
 		stop = sp->stopping && !sp->first;
