@@ -6,6 +6,7 @@ Needs root (for mount namespaces), apt-get and unshare; have() says why it canno
 """
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -88,10 +89,27 @@ class Postfix:
         self.__exit__()
         raise RuntimeError("Postfix did not start:\n" + text[-2000:])
 
+    def processes(self):
+        """Ids of all that run in this root."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{pid}/root") == os.path.realpath(self.dir):
+                    found.append(int(pid))
+            except OSError:
+                pass  # ended meanwhile
+        return found
+
     def __exit__(self, *_):
         if self.process and self.process.poll() is None:
-            self.process.kill()  # unshare --kill-child ends all of its namespace
-            self.process.wait()
+            # The first process of the namespace: with it all the others end.  Not unshare itself: master
+            # changes its user, so that the kernel forgets that it shall die with its parent.
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
+                for pid in f.read().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            self.process.wait(timeout=30)
+            left = self.processes()
+            assert not left, f"processes of Postfix are left: {left}"
 
     def log(self):
         try:
