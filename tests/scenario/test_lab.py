@@ -17,7 +17,7 @@ WHY = ("state", "answer", "code", "means", "who acts", "what to do", "decided by
 def rows(name, key="code"):
     """Rows of a file of the catalogue, each as {key: value} of its one-line keys."""
     text = open(os.path.join(TOP, "catalogue", name), encoding="utf-8").read()
-    found = [dict(re.findall(r"^\s*(\w+): (.*)$", row, re.M)) for row in re.split(r"^  - ", text, flags=re.M)[1:]]
+    found = [dict(re.findall(r"^\s*(\w+): (.*?)(?: +#.*)?$", row, re.M)) for row in re.split(r"^  - ", text, flags=re.M)[1:]]
     assert found and all(key in row for row in found), name
     return found
 
