@@ -99,8 +99,8 @@ void event_words(const struct event *ev, struct buf *out);
 
 /*
  * A file (or descriptor) that takes lines, written by a thread of its own so that a slow disk
- * stalls no session.  At most `max_octets` wait; beyond that lines are dropped and counted, and the
- * count is written when there is room again.
+ * stalls no session; a line is written within 10 ms, many in one write.  At most `max_octets` wait;
+ * beyond that lines are dropped and counted, and the count is written when there is room again.
  */
 struct event_file;
 int event_file_open(const char *path, size_t max_octets, struct event_file **f_r); /* "-": stdout */

@@ -2,7 +2,7 @@
  * history/history.h - what became of each message, found by queue id, message id and address.
  *
  * A reader of events (events/events.h): a thread of its own writes them into a
- * SQLite file, many in one transaction, so that `postern why` answers for finished
+ * SQLite file, those of 50 ms in one transaction, so that `postern why` answers for finished
  * mail without reading logs.  When its disk is slow, events wait up to a bound, then
  * are dropped and counted here; the log has them all.  Older ones are removed.
  *
