@@ -135,8 +135,8 @@ static void ask_address(struct lookup *l)
 	v6 = l->second_family != g->work->agent->cfg->prefer_ipv6;
 	if (dns_ask(g->work->agent->deps.resolver, l->hosts[l->host_at].name, v6 ? DNS_AAAA : DNS_A,
 		on_address, l, &l->query) < 0) {
-		static const struct dns_answer none = { .state = DNS_NODATA };
-		on_address(l, &none);
+		static const struct dns_answer unknown = { .state = DNS_UNKNOWN };
+		on_address(l, &unknown);
 	}
 }
 
@@ -230,8 +230,14 @@ void lookup_start(struct group *g)
 	if (g->route.kind == ROUTE_HOST) {
 		add_host(l, g->route.host, 0);
 		ask_address(l);
-	} else if (dns_ask(g->work->agent->deps.resolver, g->route.host, DNS_MX, on_mx, l,
-		       &l->query) < 0) {
-		fail(l, CLASSIFY_DNS_NXDOMAIN, say(l, "is not a domain name", NULL));
+	} else {
+		int r = dns_ask(
+		    g->work->agent->deps.resolver, g->route.host, DNS_MX, on_mx, l, &l->query);
+		/* That we could not ask says nothing of the domain: never a reason to give up. */
+		if (r == -ERR_INVAL)
+			fail(l, CLASSIFY_DNS_NXDOMAIN, say(l, "is not a domain name", NULL));
+		else if (r < 0)
+			fail(l, CLASSIFY_DNS_UNKNOWN,
+			    say(l, "its MX records could not be asked for", err_text(r)));
 	}
 }

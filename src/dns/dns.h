@@ -58,7 +58,8 @@ void dns_resolver_free(struct dns_resolver **r);
 
 /*
  * Ask.  `fn` is called once, on the loop, never before this returns; the answer is good for the
- * call. Returns 0, -ERR_INVAL (not a name), -ERR_NOMEM.
+ * call. Returns 0, -ERR_INVAL (not a name: certain), -ERR_DNS or -ERR_NOMEM (could not ask: nothing
+ * is known).
  */
 int dns_ask(struct dns_resolver *r, const char *name, enum dns_type type,
     void (*fn)(void *arg, const struct dns_answer *answer), void *arg, struct dns_query **q_r);
@@ -68,7 +69,8 @@ void dns_cancel(struct dns_query **q);
 
 /*
  * A resolver for tests: `answer` is asked for each query and fills a struct that lives as long as
- * it likes; the answer is delivered on the next turn of the loop.
+ * it likes; the answer is delivered on the next turn of the loop.  NULL: the question cannot be
+ * asked.
  */
 int dns_fake_new(struct net_loop *loop,
     const struct dns_answer *(*answer)(void *arg, const char *name, enum dns_type type), void *arg,

@@ -243,11 +243,18 @@ int dns_ask(struct dns_resolver *r, const char *name, enum dns_type type,
 	r->queries = q;
 	if (r->fake) {
 		q->fake = r->fake(r->fake_arg, name, type);
+		if (!q->fake) {
+			query_free(q);
+			return -ERR_DNS;
+		}
 		net_timer_set(q->timer, net_loop_now_ms(r->loop));
-	} else if (ub_resolve_async(r->ub, name, type, 1, q, on_ub_answer, &q->async_id) != 0) {
-		query_free(q);
-		return -ERR_INVAL;
 	} else {
+		int err = ub_resolve_async(r->ub, name, type, 1, q, on_ub_answer, &q->async_id);
+		if (err != 0) {
+			query_free(q);
+			/* Only a name that is none is the name's fault. */
+			return err == UB_SYNTAX ? -ERR_INVAL : -ERR_DNS;
+		}
 		net_timer_set(q->timer, net_loop_now_ms(r->loop) + r->timeout_ms);
 	}
 	*q_r = q;

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/test.h"
 
+#include "base/err.h"
 #include "dns/dns.h"
 
 struct world {
@@ -24,6 +25,8 @@ static const struct dns_answer *fake(void *arg, const char *name, enum dns_type 
 	struct world *w = arg;
 
 	w->asked++;
+	if (strcmp(name, "unaskable.example") == 0)
+		return NULL;
 	return type == DNS_MX && strcmp(name, "example.org") == 0 ? &one : &none;
 }
 
@@ -109,11 +112,28 @@ static void a_resolver_that_goes_takes_its_questions_along(void **state)
 	net_loop_free(&w.loop);
 }
 
+static void a_question_that_cannot_be_asked_is_not_an_answer(void **state)
+{
+	struct world w = { 0 };
+	struct dns_resolver *r;
+	struct dns_query *q = NULL;
+
+	(void)state;
+	assert_int_equal(net_loop_new(&w.loop), 0);
+	assert_int_equal(dns_fake_new(w.loop, fake, &w, &r), 0);
+	assert_int_equal(dns_ask(r, "unaskable.example", DNS_MX, on_answer, &w, &q), -ERR_DNS);
+	run(&w);
+	assert_int_equal(w.answered, 0);
+	dns_resolver_free(&r);
+	net_loop_free(&w.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_answer_comes_later_and_once),
 		cmocka_unit_test(a_cancelled_question_is_never_answered),
+		cmocka_unit_test(a_question_that_cannot_be_asked_is_not_an_answer),
 		cmocka_unit_test(a_resolver_that_goes_takes_its_questions_along),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
