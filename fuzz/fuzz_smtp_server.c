@@ -110,6 +110,14 @@ static void take(struct run *r, const uint8_t *from, size_t n)
 		note(r, "REFUSED", step->command);
 		break;
 	case SMTP_STEP_CLOSE: note(r, "CLOSE", (struct span){ 0 }); r->closed = true; break;
+	case SMTP_STEP_STARTTLS:
+	case SMTP_STEP_AUTH:
+	case SMTP_STEP_AUTH_RESPONSE:
+	case SMTP_STEP_ETRN:
+	case SMTP_STEP_XFORWARD:
+	case SMTP_STEP_TLS:
+	case SMTP_STEP_AUTH_END:
+	case SMTP_STEP_XCLIENT:
 	case SMTP_STEP_NONE: FUZZ_CHECK(!"a step of no kind"); break;
 	}
 	/* clang-format on */

@@ -181,6 +181,14 @@ static bool take_step(struct lab_session *s, const struct smtp_step *step)
 		return true;
 	case SMTP_STEP_VRFY:
 		return act(s, &ok, REPLY_VRFY_OK, none);
+	case SMTP_STEP_STARTTLS: /* the lab announces none of these */
+	case SMTP_STEP_AUTH:
+	case SMTP_STEP_AUTH_RESPONSE:
+	case SMTP_STEP_ETRN:
+	case SMTP_STEP_XFORWARD:
+	case SMTP_STEP_TLS:
+	case SMTP_STEP_AUTH_END:
+	case SMTP_STEP_XCLIENT:
 	case SMTP_STEP_NONE:
 	case SMTP_STEP_BODY:
 	case SMTP_STEP_RESET:

@@ -81,6 +81,8 @@ struct net_stream_events {
 	/* The peer ended (err 0) or the connection was lost or not made (err negative).  Close the
 	 * stream. */
 	void (*ended)(void *arg, int err);
+	/* The TLS handshake succeeded; see net/tls.h. */
+	void (*secured)(void *arg);
 	/* A connection was made (net_stream_connect() only). */
 	void (*connected)(void *arg);
 };

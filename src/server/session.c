@@ -199,6 +199,17 @@ static bool take_step(struct session *s)
 	case SMTP_STEP_VRFY:
 		answer_vrfy(s, step);
 		return true;
+	case SMTP_STEP_STARTTLS:
+	case SMTP_STEP_AUTH:
+	case SMTP_STEP_AUTH_RESPONSE:
+	case SMTP_STEP_ETRN:
+	case SMTP_STEP_XFORWARD:
+		session_answer(s, REPLY_COMMAND_NOT_IMPLEMENTED, NULL);
+		return true;
+	case SMTP_STEP_TLS:
+	case SMTP_STEP_AUTH_END:
+	case SMTP_STEP_XCLIENT:
+		return true;
 	case SMTP_STEP_RESET:
 		transaction_reset(s);
 		return true;

@@ -68,9 +68,10 @@ struct smtp_server {
 	struct smtp_server_options o;
 	enum smtp_server_state state;
 	struct smtp_step step;
-	bool waiting;    /* the step waits for an answer */
-	bool failed;     /* out of memory: fatal */
-	bool esmtp;      /* greeted with EHLO */
+	bool waiting; /* the step waits for an answer */
+	bool failed;  /* out of memory: fatal */
+	bool esmtp;   /* greeted with EHLO */
+	bool tls, authenticated;
 	bool early;      /* the client spoke out of turn */
 	bool want_reset; /* a RESET step is due */
 	bool closing;    /* a CLOSE step is due, after RESET */

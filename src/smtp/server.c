@@ -327,6 +327,14 @@ static void granted(struct smtp_server *s)
 		s->errors = s->junk = 0;
 		smtp_server_txn_reset(s, true);
 		break;
+	case SMTP_STEP_STARTTLS:
+	case SMTP_STEP_TLS:
+	case SMTP_STEP_AUTH:
+	case SMTP_STEP_AUTH_RESPONSE:
+	case SMTP_STEP_AUTH_END:
+	case SMTP_STEP_XCLIENT:
+	case SMTP_STEP_XFORWARD:
+	case SMTP_STEP_ETRN:
 	case SMTP_STEP_VRFY:
 	case SMTP_STEP_NONE:
 	case SMTP_STEP_BODY:
@@ -421,6 +429,37 @@ void smtp_server_timeout(struct smtp_server *s, uint64_t now_ms)
 {
 	if (!s->waiting && now_ms >= s->deadline_ms)
 		smtp_server_abort(s, REPLY_TIMEOUT, NULL);
+}
+
+void smtp_server_set_extensions(struct smtp_server *s, unsigned extensions)
+{
+	s->o.extensions = extensions;
+}
+
+unsigned smtp_server_extensions(const struct smtp_server *s)
+{
+	return s->o.extensions;
+}
+
+void smtp_server_tls_active(struct smtp_server *s, uint64_t now_ms)
+{
+	s->tls = true;
+	s->deadline_ms = now_ms + s->o.timeout_ms;
+}
+
+void smtp_server_set_authenticated(struct smtp_server *s, bool authenticated)
+{
+	s->authenticated = authenticated;
+}
+
+bool smtp_server_is_tls(const struct smtp_server *s)
+{
+	return s->tls;
+}
+
+bool smtp_server_is_authenticated(const struct smtp_server *s)
+{
+	return s->authenticated;
 }
 
 bool smtp_server_early(const struct smtp_server *s)

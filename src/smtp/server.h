@@ -8,6 +8,7 @@
  * Nothing here opens a socket, reads a clock, logs or sleeps.  One session, one thread.
  *
  *   CONNECT -> HELO -> MAIL -> RCPT... -> DATA -> BODY... -> MESSAGE -> (MAIL ...) -> CLOSE
+ *   (STARTTLS -> TLS -> HELO ...) (AUTH -> AUTH_RESPONSE ...) (XCLIENT -> CONNECT ...)
  *
  * Decide, then act: the machine checks syntax and sequence and refuses those by itself
  * (a REFUSED step tells the host, who only records it); the host decides the rest.
@@ -33,6 +34,49 @@ enum {
 	SMTP_EXT_ENHANCEDSTATUSCODES = 1 << 3,
 	SMTP_EXT_DSN = 1 << 4,
 	SMTP_EXT_VRFY = 1 << 5,
+	SMTP_EXT_STARTTLS = 1 << 6, /* announced until TLS is active; RFC 3207 */
+	SMTP_EXT_AUTH = 1 << 7,     /* announced with the mechanisms; RFC 4954 */
+	SMTP_EXT_CHUNKING = 1 << 8, /* RFC 3030 */
+	SMTP_EXT_BINARYMIME = 1 << 9,
+	SMTP_EXT_SMTPUTF8 = 1 << 10,   /* RFC 6531 */
+	SMTP_EXT_LIMITS = 1 << 11,     /* RFC 9422 */
+	SMTP_EXT_REQUIRETLS = 1 << 12, /* announced once TLS is active; RFC 8689 */
+	SMTP_EXT_ETRN = 1 << 13,       /* RFC 1985 */
+	SMTP_EXT_XCLIENT =
+	    1 << 14, /* only for peers that the host trusts; Postfix's XCLIENT_README */
+	SMTP_EXT_XFORWARD = 1 << 15, /* likewise; XFORWARD_README */
+};
+
+/* Attributes of XCLIENT and XFORWARD.  The table in server-peer.c says which belong to which. */
+#define SMTP_PEER_ATTRIBUTES(X)                                                                    \
+	X(NAME, "the client's name")                                                               \
+	X(ADDR, "its address, IPv6 with the prefix IPV6:")                                         \
+	X(PORT, "its port")                                                                        \
+	X(PROTO, "SMTP or ESMTP")                                                                  \
+	X(HELO, "what it greeted with")                                                            \
+	X(LOGIN, "the name it authenticated with")                                                 \
+	X(DESTADDR, "the address that it connected to")                                            \
+	X(DESTPORT, "and the port")                                                                \
+	X(IDENT, "queue id that the message has there")                                            \
+	X(SOURCE, "LOCAL or REMOTE")
+
+enum smtp_peer_attribute {
+#define X(name, doc) SMTP_PEER_##name,
+	SMTP_PEER_ATTRIBUTES(X)
+#undef X
+	    SMTP_PEER_COUNT
+};
+
+enum smtp_peer_state {
+	SMTP_PEER_ABSENT, /* not named: what is known stays */
+	SMTP_PEER_VALUE,
+	SMTP_PEER_UNAVAILABLE, /* [UNAVAILABLE]: there is none */
+	SMTP_PEER_TEMPUNAVAIL, /* [TEMPUNAVAIL]: could not be found out */
+};
+
+struct smtp_peer {
+	enum smtp_peer_state state[SMTP_PEER_COUNT];
+	struct span value[SMTP_PEER_COUNT]; /* decoded from xtext, printable */
 };
 
 struct smtp_server_options {
@@ -51,7 +95,13 @@ struct smtp_server_options {
 	uint32_t hops_max;         /* Received header fields; above: 554 5.4.6; Postfix: 50 */
 	uint32_t timeout_ms;       /* idle time in a command; RFC 5321 4.5.3.2.7: 5 minutes */
 	bool helo_required;        /* 503 5.5.1 Error: send HELO/EHLO first */
-	bool nul_refused;    /* a NUL in a message is a fault; default: let through, as Postfix */
+	bool nul_refused;      /* a NUL in a message is a fault; default: let through, as Postfix */
+	bool tls;              /* TLS is active from the first octet on (implicit TLS, RFC 8314) */
+	bool tls_required;     /* 530 5.7.0 Must issue a STARTTLS command first */
+	bool auth_without_tls; /* AUTH is offered and taken in clear as well */
+	bool auth_required;    /* 530 5.7.0 Authentication required, before MAIL, VRFY and ETRN */
+	const char *auth_mechanisms; /* "PLAIN LOGIN": what EHLO announces; outlives the session */
+	uint32_t mail_max;   /* messages of one session, announced with LIMITS; 0: no limit */
 	struct span session; /* id for the help address; outlives the session */
 };
 
@@ -66,17 +116,37 @@ enum smtp_step_kind {
 	SMTP_STEP_HELO,    /* answer: REPLY_EHLO_OK / REPLY_HELO_OK or a refusal */
 	SMTP_STEP_MAIL,    /* answer: REPLY_MAIL_OK or a refusal */
 	SMTP_STEP_RCPT,    /* answer: REPLY_RCPT_OK or a refusal */
-	SMTP_STEP_DATA,    /* answer: REPLY_DATA_GO or a refusal */
+	SMTP_STEP_DATA, /* answer: REPLY_DATA_GO or a refusal; also at the first BDAT of a message
+			 * (`chunked`), where REPLY_DATA_GO means yes and is not sent */
 	SMTP_STEP_BODY, /* octets of the message, CRLF line ends, dots unstuffed; no answer, just go
 			   on */
-	SMTP_STEP_MESSAGE, /* end of data; answer when durable: REPLY_QUEUED or a refusal.  `fault`
+	SMTP_STEP_MESSAGE, /* end of data; answer when durable: REPLY_QUEUED (REPLY_BDAT_QUEUED when
+			    * `chunked`) or a refusal.  `size`: octets of the message.  `fault`
 			    * tells a refusal that the machine wants (bare LF, loop, size): the host
 			    * answers with it. */
 	SMTP_STEP_VRFY,    /* answer: REPLY_VRFY_OK or a refusal */
-	SMTP_STEP_RESET,   /* the transaction ended without a message (RSET, HELO, QUIT, too many
-			      errors); no answer */
-	SMTP_STEP_REFUSED, /* the machine refused something by itself; no answer; recorded by the
-			      host */
+	SMTP_STEP_ETRN,    /* `argument`: a domain, "@domain" or "#queue"; answer: REPLY_ETRN_... */
+	SMTP_STEP_STARTTLS, /* answer: REPLY_TLS_READY or a refusal */
+	SMTP_STEP_TLS,  /* send what is in the output, throw away what came in clear behind it, do
+			 * the  handshake, then smtp_server_tls_active(); the machine waits for that
+			 */
+	SMTP_STEP_AUTH, /* `argument`: mechanism, upper case; `octets`: initial response if
+			 * `has_initial`.  answer: REPLY_AUTH_CHALLENGE with the server's octets
+			 * (may be none) in args' `detail`, which the machine encodes;
+			 * REPLY_AUTH_OK, with which the session counts as authenticated; or a
+			 * refusal */
+	SMTP_STEP_AUTH_RESPONSE, /* `octets`: the client's response, decoded; answer as AUTH's */
+	SMTP_STEP_AUTH_END, /* the exchange ended by the machine's own refusal (aborted with "*",
+			     * bad base64, too long), told by REFUSED before; no answer */
+	SMTP_STEP_XCLIENT,  /* `peer`: believe it and forget what was known of the client; all
+			     * that EHLO, AUTH and MAIL brought is cleared; no answer; CONNECT
+			     * comes next */
+	SMTP_STEP_XFORWARD, /* `peer`: who the client got the next message from, for the log and
+			     * checks only; answer: REPLY_OK or a refusal */
+	SMTP_STEP_RESET,    /* the transaction ended without a message (RSET, HELO, QUIT, too many
+			       errors); no answer */
+	SMTP_STEP_REFUSED,  /* the machine refused something by itself; no answer; recorded by the
+			       host */
 	SMTP_STEP_CLOSE, /* send what is in the output, then close; `reply` says why (or -1: peer is
 			    gone) */
 };
@@ -90,12 +160,20 @@ struct smtp_step {
 	struct smtp_address address; /* MAIL, RCPT; VRFY: as far as it is one */
 	uint64_t size;               /* MAIL: SIZE=, 0 when none */
 	bool body_8bit;              /* MAIL: BODY=8BITMIME */
-	bool smtputf8;               /* MAIL */
+	bool body_binary;            /* MAIL: BODY=BINARYMIME */
+	bool smtputf8;               /* MAIL, VRFY */
+	bool require_tls;            /* MAIL: REQUIRETLS */
+	bool has_auth;               /* MAIL: AUTH= was given; RFC 4954 5 */
+	struct span auth;            /* MAIL: decoded; empty: AUTH=<> */
+	bool chunked;                /* DATA, MESSAGE: by BDAT */
 	uint8_t ret;                 /* MAIL: 0 none, 1 FULL, 2 HDRS */
 	struct span envid;           /* MAIL: decoded */
 	uint8_t notify;              /* RCPT: bits as in envelope.h */
 	struct span orcpt;           /* RCPT: "type;address", decoded */
-	struct span octets;          /* BODY */
+	struct span octets;          /* BODY; AUTH, AUTH_RESPONSE: secret */
+	bool has_initial;            /* AUTH */
+	struct span argument;        /* AUTH, ETRN */
+	struct smtp_peer peer;       /* XCLIENT, XFORWARD */
 	int fault;                   /* MESSAGE: reply id that the machine wants, or -1 */
 	int reply;                   /* REFUSED, CLOSE: reply id, or -1 */
 	struct reply_args args;      /* MESSAGE with fault, REFUSED: its arguments */
@@ -130,6 +208,22 @@ const struct smtp_step *smtp_server_step(const struct smtp_server *s);
  */
 int smtp_server_answer(struct smtp_server *s, int reply, const struct reply_args *args);
 
+/*
+ * What the host may change while the session runs; RFC 3207 4.2 and 4954 4.
+ *
+ * set_extensions  which bits are on, before CONNECT or HELO is answered (a client that some
+ *                 keywords are kept from, a peer that may say XCLIENT)
+ * tls_active      the handshake of a TLS step succeeded: all that the client said in clear is
+ *                 forgotten, the session is as after the banner.  (When it fails, the host closes.)
+ * set_authenticated  XCLIENT's LOGIN: as if the client had authenticated
+ */
+void smtp_server_set_extensions(struct smtp_server *s, unsigned extensions);
+unsigned smtp_server_extensions(const struct smtp_server *s);
+void smtp_server_tls_active(struct smtp_server *s, uint64_t now_ms);
+void smtp_server_set_authenticated(struct smtp_server *s, bool authenticated);
+bool smtp_server_is_tls(const struct smtp_server *s);
+bool smtp_server_is_authenticated(const struct smtp_server *s);
+
 /* The host ends the session: 421 with this reply id (shutdown, no resources), then CLOSE. */
 int smtp_server_abort(struct smtp_server *s, int reply, const struct reply_args *args);
 
@@ -163,7 +257,7 @@ uint32_t smtp_server_delay_ms(const struct smtp_server *s);
 bool smtp_server_in_transaction(const struct smtp_server *s);
 bool smtp_server_in_body(const struct smtp_server *s);
 
-/* "SMTP" or "ESMTP" as RFC 3848 writes it in Received. */
+/* "SMTP", "ESMTP", "ESMTPSA" ... as RFC 3848 and RFC 6531 3.7.3 write it in Received. */
 const char *smtp_server_protocol(const struct smtp_server *s);
 
 #endif

@@ -121,6 +121,14 @@ static bool take(struct smtp_host *h)
 		h->closed = true;
 		h->close_reply = step->reply;
 		break;
+	case SMTP_STEP_STARTTLS:
+	case SMTP_STEP_AUTH:
+	case SMTP_STEP_AUTH_RESPONSE:
+	case SMTP_STEP_ETRN:
+	case SMTP_STEP_XFORWARD:
+	case SMTP_STEP_TLS:
+	case SMTP_STEP_AUTH_END:
+	case SMTP_STEP_XCLIENT:
 	case SMTP_STEP_NONE: assert(!"a step of no kind"); break;
 	}
 	/* clang-format on */
