@@ -11,7 +11,7 @@
  */
 #include "envelope/private.h"
 
-enum { FLAG_SMTPUTF8 = 1, FLAG_DSN = 2, FLAGS = 3 };
+enum { FLAG_SMTPUTF8 = 1, FLAG_DSN = 2, FLAG_REQUIRE_TLS = 4, FLAGS = 7 };
 
 /* Each recipient has at least two lengths and NOTIFY. */
 #define RCPT_OCTETS_MIN 3
@@ -28,7 +28,9 @@ int envelope_encode(const struct envelope *env, struct buf *out)
 	put_number(out, env->id);
 	put_number(out, (uint64_t)env->received_ms);
 	put_number(out, env->size);
-	put_number(out, (env->smtputf8 ? FLAG_SMTPUTF8 : 0u) | (env->is_dsn ? FLAG_DSN : 0u));
+	put_number(out,
+	    (env->smtputf8 ? FLAG_SMTPUTF8 : 0u) | (env->is_dsn ? FLAG_DSN : 0u) |
+		(env->require_tls ? FLAG_REQUIRE_TLS : 0u));
 	put_number(out, env->body);
 	put_number(out, env->ret);
 	put_span(out, env->reverse_path);
@@ -110,6 +112,7 @@ int envelope_decode(struct span record, struct arena *arena, struct envelope *en
 	flags = get_number(&r, FLAGS);
 	env.smtputf8 = (flags & FLAG_SMTPUTF8) != 0;
 	env.is_dsn = (flags & FLAG_DSN) != 0;
+	env.require_tls = (flags & FLAG_REQUIRE_TLS) != 0;
 	env.body = (enum envelope_body)get_number(&r, ENVELOPE_BODY_BINARYMIME);
 	env.ret = (enum envelope_ret)get_number(&r, ENVELOPE_RET_HDRS);
 	env.reverse_path = get_span(&r);

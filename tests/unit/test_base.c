@@ -6,6 +6,7 @@
 #include "tests/unit/test.h"
 
 #include "base/arena.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -204,6 +205,40 @@ static void dates_are_as_rfc_5322_wants_them(void **state)
 	assert_string_equal(span, "0 seconds");
 }
 
+/* The vectors of RFC 4648 10, both ways. */
+static void base64_goes_both_ways(void **state)
+{
+	static const char *const rows[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" },
+		{ "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" },
+		{ "foobar", "Zm9vYmFy" }, { "\xff\xfe\xfd", "//79" } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		uint8_t octets[16];
+		struct buf text;
+		size_t n = 99;
+		buf_init(&text, 64);
+		assert_int_equal(base64_encode(span_str(rows[i][0]), &text), 0);
+		assert_true(span_eq(buf_span(&text), span_str(rows[i][1])));
+		assert_int_equal(base64_decode(span_str(rows[i][1]), octets, &n), 0);
+		assert_true(span_eq(span_of(octets, n), span_str(rows[i][0])));
+		buf_done(&text);
+	}
+}
+
+static void base64_with_a_second_spelling_is_refused(void **state)
+{
+	static const char *const bad[] = { "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "=",
+		"====", "Zg==Zg==", "Zm 9", "Zm9v\n", "Zm9*", "A===" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		uint8_t octets[16];
+		size_t n;
+		assert_int_equal(base64_decode(span_str(bad[i]), octets, &n), -ERR_SYNTAX);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +250,8 @@ int main(void)
 		cmocka_unit_test(json_escapes_and_replaces_what_is_not_utf8),
 		cmocka_unit_test(utf8_refuses_overlong_and_surrogates),
 		cmocka_unit_test(crc32c_has_the_published_check_values),
+		cmocka_unit_test(base64_goes_both_ways),
+		cmocka_unit_test(base64_with_a_second_spelling_is_refused),
 		cmocka_unit_test(networks_match_by_prefix),
 		cmocka_unit_test(dates_are_as_rfc_5322_wants_them),
 	};

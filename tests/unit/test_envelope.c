@@ -24,6 +24,7 @@ static struct envelope sample(void)
 		.ret = ENVELOPE_RET_HDRS,
 		.body = ENVELOPE_BODY_8BITMIME,
 		.smtputf8 = true,
+		.require_tls = true,
 		.size = 123456789012,
 		.client_name = SPAN_LIT("mail.example.org"),
 		.helo = SPAN_LIT("[192.0.2.1]"),
@@ -75,7 +76,7 @@ static void a_message_record_comes_back_whole(void **state)
 	assert_int_equal(envelope_encode(&env, &rec), 0);
 	assert_int_equal(envelope_decode(buf_span(&rec), &arena, &got), 0);
 	assert_true(got.id == env.id && got.received_ms == env.received_ms && got.size == env.size);
-	assert_true(got.ret == env.ret && got.body == env.body && got.smtputf8 && !got.is_dsn);
+	assert_true(got.ret == env.ret && got.body == env.body && got.smtputf8 && got.require_tls && !got.is_dsn);
 	assert_true(ip_eq(&got.client_ip, &env.client_ip));
 	assert_true(span_eq(got.reverse_path, env.reverse_path) && span_eq(got.envid, env.envid));
 	assert_true(span_eq(got.client_name, env.client_name) && span_eq(got.helo, env.helo));
