@@ -20,7 +20,7 @@ struct run {
 	uint32_t answers; /* seed */
 	struct buf log, output, body;
 	uint64_t body_octets;
-	bool closed;
+	bool closed, utf8, binary;
 };
 
 static void note(struct run *r, const char *what, struct span s)
@@ -36,6 +36,8 @@ static void answer(struct run *r, int yes)
 	struct reply_args args = { 0 };
 	int reply = yes;
 
+	args.field[REPLY_FIELD_detail] = SPAN_LIT("say more");
+
 	r->answers = r->answers * 1664525 + 1013904223;
 	if ((r->answers >> 24) % 16 == 0)
 		reply = REPLY_QUEUE_WRITE_ERROR;
@@ -44,10 +46,20 @@ static void answer(struct run *r, int yes)
 	FUZZ_CHECK(smtp_server_answer(r->server, reply, &args) > 0);
 }
 
-static void check_address(const struct smtp_address *a)
+/* Printable, and beyond ASCII only what MAIL declared. */
+static void check_address(const struct run *r, const struct smtp_address *a)
 {
 	for (size_t i = 0; i < a->address.n; i++)
-		FUZZ_CHECK(a->address.p[i] >= 32 && a->address.p[i] < 127);
+		FUZZ_CHECK(a->address.p[i] >= 32 &&
+		    (a->address.p[i] < 127 || (r->utf8 && a->address.p[i] > 127)));
+}
+
+static void check_peer(struct run *r, const struct smtp_step *step)
+{
+	note(r, "PEER", step->command);
+	for (int i = 0; i < SMTP_PEER_COUNT; i++)
+		for (size_t k = 0; k < step->peer.value[i].n; k++)
+			FUZZ_CHECK(step->peer.value[i].p[k] > 32 && step->peer.value[i].p[k] < 127);
 }
 
 static void on_message(struct run *r, const struct smtp_step *step)
@@ -59,13 +71,15 @@ static void on_message(struct run *r, const struct smtp_step *step)
 	} else {
 		struct span b = buf_span(&r->body);
 		FUZZ_CHECK(step->size == b.n);
-		FUZZ_CHECK(b.n == 0 || (b.n >= 2 && b.p[b.n - 2] == '\r' && b.p[b.n - 1] == '\n'));
-		for (size_t i = 0; i < b.n; i++) { /* never a bare CR or LF */
+		FUZZ_CHECK(step->chunked || b.n == 0 ||
+		    (b.n >= 2 && b.p[b.n - 2] == '\r' && b.p[b.n - 1] == '\n'));
+		FUZZ_CHECK(step->chunked || !r->binary);
+		for (size_t i = 0; i < b.n && !r->binary; i++) { /* never a bare CR or LF */
 			FUZZ_CHECK(b.p[i] != '\n' || (i > 0 && b.p[i - 1] == '\r'));
 			FUZZ_CHECK(b.p[i] != '\r' || (i + 1 < b.n && b.p[i + 1] == '\n'));
 		}
 		note(r, "MESSAGE", b);
-		answer(r, REPLY_QUEUED);
+		answer(r, step->chunked ? REPLY_BDAT_QUEUED : REPLY_QUEUED);
 	}
 	buf_reset(&r->body);
 }
@@ -82,12 +96,14 @@ static void take(struct run *r, const uint8_t *from, size_t n)
 		answer(r, step->esmtp ? REPLY_EHLO_OK : REPLY_HELO_OK);
 		break;
 	case SMTP_STEP_MAIL:
-		check_address(&step->address);
+		r->utf8 = step->smtputf8;
+		r->binary = step->body_binary;
+		check_address(r, &step->address);
 		note(r, "MAIL", step->address.address);
 		answer(r, REPLY_MAIL_OK);
 		break;
 	case SMTP_STEP_RCPT:
-		check_address(&step->address);
+		check_address(r, &step->address);
 		FUZZ_CHECK(step->address.address.n > 0);
 		note(r, "RCPT", step->address.address);
 		answer(r, REPLY_RCPT_OK);
@@ -100,7 +116,8 @@ static void take(struct run *r, const uint8_t *from, size_t n)
 		break;
 	case SMTP_STEP_MESSAGE: on_message(r, step); break;
 	case SMTP_STEP_VRFY:
-		check_address(&step->address);
+		r->utf8 = step->smtputf8;
+		check_address(r, &step->address);
 		note(r, "VRFY", step->command);
 		answer(r, REPLY_VRFY_OK);
 		break;
@@ -110,14 +127,26 @@ static void take(struct run *r, const uint8_t *from, size_t n)
 		note(r, "REFUSED", step->command);
 		break;
 	case SMTP_STEP_CLOSE: note(r, "CLOSE", (struct span){ 0 }); r->closed = true; break;
-	case SMTP_STEP_STARTTLS:
-	case SMTP_STEP_AUTH:
-	case SMTP_STEP_AUTH_RESPONSE:
-	case SMTP_STEP_ETRN:
-	case SMTP_STEP_XFORWARD:
+	case SMTP_STEP_STARTTLS: note(r, "STARTTLS", (struct span){ 0 }); answer(r, REPLY_TLS_READY); break;
 	case SMTP_STEP_TLS:
-	case SMTP_STEP_AUTH_END:
-	case SMTP_STEP_XCLIENT:
+		note(r, "TLS", (struct span){ 0 });
+		smtp_server_tls_active(r->server, 0);
+		FUZZ_CHECK(!smtp_server_is_authenticated(r->server) && !smtp_server_in_transaction(r->server));
+		break;
+	case SMTP_STEP_AUTH:
+		FUZZ_CHECK(span_find(step->command, ' ') < 0);
+		note(r, "AUTH", step->argument);
+		__attribute__((fallthrough));
+	case SMTP_STEP_AUTH_RESPONSE:
+		note(r, "RESPONSE", step->octets);
+		answer(r, step->octets.n == 0        ? REPLY_AUTH_CHALLENGE
+			: step->octets.p[0] & 1 ? REPLY_AUTH_OK
+						: REPLY_AUTH_FAILED);
+		break;
+	case SMTP_STEP_AUTH_END: note(r, "AUTH_END", (struct span){ 0 }); break;
+	case SMTP_STEP_ETRN: note(r, "ETRN", step->argument); answer(r, REPLY_ETRN_STARTED); break;
+	case SMTP_STEP_XCLIENT: check_peer(r, step); break;
+	case SMTP_STEP_XFORWARD: check_peer(r, step); answer(r, REPLY_OK); break;
 	case SMTP_STEP_NONE: FUZZ_CHECK(!"a step of no kind"); break;
 	}
 	/* clang-format on */
@@ -150,7 +179,7 @@ static void check_output(struct span out)
 		FUZZ_CHECK(
 		    out.p[0] >= '2' && out.p[0] <= '5' && (out.p[3] == ' ' || out.p[3] == '-'));
 		for (ptrdiff_t i = 0; i < lf - 1; i++)
-			FUZZ_CHECK(out.p[i] >= 32 && out.p[i] < 127);
+			FUZZ_CHECK(out.p[i] >= 32 && out.p[i] != 127);
 		out = span_skip(out, (size_t)lf + 1);
 	}
 }
@@ -166,7 +195,11 @@ static void play(
 	buf_init(&r->body, LOG_MAX);
 	smtp_server_options_init(&o, catalogue_builtin(), "mx.example.org");
 	o.helo_required = how & 1;
-	o.extensions = how & 2 ? o.extensions : 0;
+	o.extensions = how & 2 ? ~0u : how & 1 ? o.extensions : 0;
+	o.auth_mechanisms = "PLAIN LOGIN SCRAM-SHA-256-PLUS";
+	o.auth_without_tls = how & 8;
+	o.tls_required = (how & 24) == 24;
+	o.auth_required = (how & 48) == 48;
 	o.message_octets_max = how & 4 ? 100 : 0;
 	o.rcpt_max = how & 8 ? 2 : 100;
 	o.hops_max = how & 16 ? 1 : 50;

@@ -8,6 +8,7 @@
  */
 #include "catalogue/rows-private.h"
 #include "base/err.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 
@@ -86,18 +87,32 @@ static void fit(struct line *l)
 	}
 }
 
-static void add_printable(struct buf *out, struct span s)
+/* Octets of a character beyond ASCII that may stand in a reply; 0: none, or a control of C1. */
+static size_t letter_octets(struct span s)
+{
+	size_t n = utf8_char_octets(s);
+
+	return n < 2 || (s.p[0] == 0xc2 && s.p[1] < 0xa0) ? 0 : n;
+}
+
+static void add_printable(struct buf *out, struct span s, bool utf8)
 {
 	uint8_t *to = buf_reserve(out, s.n);
 
 	if (!to)
 		return;
-	for (size_t i = 0; i < s.n; i++)
-		to[i] = s.p[i] < 0x20 || s.p[i] > 0x7e ? '?' : s.p[i];
+	for (size_t i = 0; i < s.n;) {
+		size_t n = utf8 && s.p[i] > 0x7f ? letter_octets(span_skip(s, i)) : 0;
+		if (n)
+			memcpy(to + i, s.p + i, n);
+		else
+			to[i] = s.p[i] < 0x20 || s.p[i] > 0x7e ? '?' : s.p[i];
+		i += n ? n : 1;
+	}
 	buf_commit(out, s.n);
 }
 
-static void put_line(struct line *l, const struct reply_args *args, struct buf *out)
+static void put_line(struct line *l, const struct reply_args *args, bool utf8, struct buf *out)
 {
 	const char *at = l->text;
 	struct cat_token t;
@@ -106,7 +121,8 @@ static void put_line(struct line *l, const struct reply_args *args, struct buf *
 	buf_add(out, l->lead, l->lead_n);
 	while (next(l, &at, &t))
 		add_printable(out,
-		    t.field >= 0 ? span_of(args->field[t.field].p, l->len[t.field]) : t.literal);
+		    t.field >= 0 ? span_of(args->field[t.field].p, l->len[t.field]) : t.literal,
+		    utf8);
 	buf_add(out, l->help, l->help_n);
 	buf_add(out, "\r\n", 2);
 }
@@ -195,7 +211,7 @@ int catalogue_render(const struct catalogue *cat, int reply, const struct reply_
 			make_help(&l, format, r, args);
 		for (int f = 0; f < REPLY_FIELD_COUNT; f++)
 			l.len[f] = args->field[f].n;
-		put_line(&l, args, out);
+		put_line(&l, args, format && format->utf8, out);
 		if (last)
 			break;
 		text = l.end + 1;
@@ -215,7 +231,7 @@ int catalogue_fill(const char *text, const struct reply_args *args, struct buf *
 		if (t.field < 0) {
 			buf_add_span(out, t.literal);
 		} else if (args && args->field[t.field].n > 0) {
-			add_printable(out, args->field[t.field]);
+			add_printable(out, args->field[t.field], false);
 		} else {
 			for (const char *c = reply_field_name((enum reply_field)t.field); *c; c++)
 				buf_add_char(out, *c == '_' ? '-' : (char)ascii_upper((uint8_t)*c));

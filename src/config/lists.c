@@ -4,21 +4,41 @@
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "base/err.h"
+#include "base/idn.h"
 #include "config/config-private.h"
 
 bool config_domain_like(struct span s)
 {
-	if (s.n == 0 || s.n > 255 || s.p[0] == '.' || s.p[s.n - 1] == '.')
+	char name[IDN_NAME_MAX];
+	int n = idn_to_ascii(s, name);
+
+	if (n <= 0 || name[0] == '.' || name[n - 1] == '.')
 		return false;
-	for (size_t i = 0; i < s.n; i++)
-		if (!ascii_is_alpha(s.p[i]) && !ascii_is_digit(s.p[i]) && !memchr("-._", s.p[i], 4))
+	for (int i = 0; i < n; i++) {
+		uint8_t c = (uint8_t)name[i];
+		if (!ascii_is_alpha(c) && !ascii_is_digit(c) && !memchr("-._", c, 3))
 			return false;
+	}
 	return true;
 }
 
 static struct span copy(struct config *cfg, const char *s)
 {
 	return arena_span(&cfg->arena, span_str(s));
+}
+
+/* The domain behind `local` octets of an address in the form that look-ups use. */
+static struct span normal(struct config *cfg, struct span s, size_t local)
+{
+	char name[IDN_NAME_MAX];
+	int n = idn_to_ascii(span_skip(s, local), name);
+	uint8_t *to;
+
+	if (n < 0 || !(to = arena_alloc(&cfg->arena, local + (size_t)n + 1)))
+		return s;
+	memcpy(to, s.p, local);
+	memcpy(to + local, name, (size_t)n + 1);
+	return span_of(to, local + (size_t)n);
 }
 
 static void *array(struct config *cfg, const struct yaml_node *list, size_t extra, size_t size)
@@ -113,7 +133,7 @@ static void read_names(struct yaml_errors *e, const struct yaml_node *list, stru
 		if (!s.p || (addresses && at <= 0) || !config_domain_like(domain))
 			yaml_error(
 			    e, n, "\"%s\" is not %s", text, addresses ? "an address" : "a domain");
-		else if (map_get(to, s))
+		else if (map_get(to, s = normal(cfg, s, (size_t)(domain.p - s.p))))
 			yaml_error(e, n, "\"%s\" is named twice", text);
 		else if (map_put(to, s, (char *)(uintptr_t)s.p) < 0)
 			yaml_error(e, n, "out of memory");
@@ -210,6 +230,8 @@ static void read_routes(struct yaml_errors *e, const struct yaml_node *root, str
 			continue;
 		}
 		route->domain = copy(cfg, text);
+		if (strcmp(text, "*") != 0)
+			route->domain = normal(cfg, route->domain, text[0] == '.');
 		cfg->route_count++;
 	}
 	if (!yaml_is_empty(relay) && read_target(e, relay, cfg, &cfg->routes[cfg->route_count]))

@@ -3,10 +3,22 @@
  *
  * SPDX-License-Identifier: MPL-2.0
  */
+#include "base/idn.h"
 #include "config/config-private.h"
+
+/* The form in which the configuration keeps domains; one that is no name stays as it is. */
+static struct span normal(struct span domain, char *to)
+{
+	int n = idn_to_ascii(domain, to);
+
+	return n < 0 ? domain : span_of(to, (size_t)n);
+}
 
 const char *config_domain_class(const struct config *cfg, struct span domain)
 {
+	char name[IDN_NAME_MAX];
+
+	domain = normal(domain, name);
 	if (domain.n == 0 || map_get(&cfg->local_domains, domain))
 		return "local";
 	if (map_get(&cfg->relay_domains, domain))
@@ -25,7 +37,15 @@ bool config_recipient_listed(const struct config *cfg, struct span address)
 {
 	ptrdiff_t at = span_rfind(address, '@');
 	struct span local = at < 0 ? address : span_of(address.p, (size_t)at);
+	char name[IDN_NAME_MAX], whole[1024 + IDN_NAME_MAX];
+	struct span domain = normal(span_skip(address, local.n + 1), name);
 
+	if (at > 0 && local.n + 1 + domain.n <= sizeof(whole)) {
+		memcpy(whole, local.p, local.n);
+		whole[local.n] = '@';
+		memcpy(whole + local.n + 1, domain.p, domain.n);
+		address = span_of(whole, local.n + 1 + domain.n);
+	}
 	return cfg->any_recipient || span_eq_nocase(local, SPAN_LIT("postmaster")) ||
 	    map_get(&cfg->recipients, address);
 }
@@ -49,6 +69,9 @@ static bool route_matches(struct span pattern, struct span domain)
 
 const struct config_route *config_route(const struct config *cfg, struct span domain)
 {
+	char name[IDN_NAME_MAX];
+
+	domain = normal(domain, name);
 	for (size_t i = 0; i < cfg->route_count; i++)
 		if (route_matches(cfg->routes[i].domain, domain))
 			return &cfg->routes[i];

@@ -18,6 +18,8 @@
 
 /* Messages looked at before the loop gets its turn. */
 #define SCAN_BITE 128
+/* Walks that clients asked for with ETRN at a time; each looks at the whole queue. */
+#define FLUSHES_MAX 4
 
 static const struct {
 	const char *name;
@@ -35,7 +37,7 @@ static const struct {
 /* One `queue` request under way. */
 struct scan {
 	struct daemon *daemon;
-	struct control_call *call;
+	struct control_call *call; /* NULL: nobody hears of it (ETRN) */
 	struct queue_filter filter;
 	struct arena arena; /* the filter's words */
 	struct arena words; /* addresses of the message at hand */
@@ -76,10 +78,13 @@ static void scan_end(struct scan *s, const char *error)
 	}
 	json_put_object_end(&j);
 	json_put_object_end(&j);
-	if (!error)
+	if (!error && s->call)
 		(void)control_answer(s->call, buf_span(&out));
 	buf_done(&out);
-	control_end(s->call, error);
+	if (s->call)
+		control_end(s->call, error);
+	else
+		atomic_fetch_sub(&s->daemon->flushes, 1);
 	arena_done(&s->arena);
 	arena_done(&s->words);
 	free(s->addresses);
@@ -90,7 +95,7 @@ static void on_row(void *arg, const struct rcpt *r, struct span json)
 {
 	struct scan *s = arg;
 
-	int sent = control_answer(s->call, json);
+	int sent = s->call ? control_answer(s->call, json) : 0;
 
 	s->rcpts++;
 	s->closed = s->closed || sent < 0;
@@ -281,6 +286,40 @@ static void command_queue(struct daemon *d, struct control_call *call)
 		return;
 	}
 	scan_on(&s->task);
+}
+
+/* ETRN, from a worker's thread: "queue retry domain=DOMAIN" without anybody to tell. */
+int daemon_flush_domain(struct daemon *d, struct span domain, bool below)
+{
+	struct scan *s;
+	const char *why;
+	char term[2 * 256 + 64];
+	int n;
+
+	if (domain.n > 255)
+		return -ERR_INVAL;
+	if (atomic_fetch_add(&d->flushes, 1) >= FLUSHES_MAX || !(s = calloc(1, sizeof(*s)))) {
+		atomic_fetch_sub(&d->flushes, 1);
+		return -ERR_BUSY;
+	}
+	s->daemon = d;
+	s->most = UINT64_MAX;
+	arena_init(&s->arena, 65536);
+	arena_init(&s->words, 16u << 20);
+	queue_filter_init(&s->filter);
+	while (strcmp(actions[s->action].name, "retry") != 0)
+		s->action++;
+	n = snprintf(term, sizeof(term), "domain=%.*s", SPAN_FMT(domain));
+	if (below)
+		snprintf(term + n, sizeof(term) - (size_t)n, ",*.%.*s", SPAN_FMT(domain));
+	if (queue_filter_add(&s->filter, arena_span(&s->arena, span_str(term)), &why) < 0 ||
+	    queue_filter_add(&s->filter, SPAN_LIT("status=deferred,pending"), &why) < 0) {
+		scan_end(s, why);
+		return -ERR_INVAL;
+	}
+	s->task = (struct net_task){ .run = scan_on, .arg = s };
+	net_loop_post(d->loop, &s->task);
+	return 0;
 }
 
 static void command_stats(struct daemon *d, struct control_call *call)

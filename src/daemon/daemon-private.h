@@ -44,6 +44,7 @@ struct daemon {
 	struct net_timer *stop_timer;
 	int lab_fd; /* handed to the simulator */
 	int64_t started_ms;
+	_Atomic unsigned flushes; /* walks for ETRN that are under way */
 	bool stopping;
 	unsigned workers_stopped;
 	pthread_mutex_t lock;
@@ -64,6 +65,7 @@ int daemon_listen(struct daemon *d, const char **why_r);
 
 /* commands.c: the control socket's commands */
 void daemon_control(void *arg, struct control_call *call);
+int daemon_flush_domain(struct daemon *d, struct span domain, bool below); /* any thread */
 
 void daemon_stop(struct daemon *d);           /* main thread */
 void daemon_worker_stopped(struct daemon *d); /* any thread */

@@ -16,6 +16,13 @@ static void on_queued(void *arg, uint64_t id)
 	deliver_agent_add(w->agent, id, 0);
 }
 
+static int on_flush(void *arg, struct span domain, bool below)
+{
+	struct worker *w = arg;
+
+	return daemon_flush_domain(w->daemon, domain, below);
+}
+
 /* The simulator lives on the first worker; all of them deliver to it. */
 static int find_lab_port(void *arg, struct span domain, uint16_t *port_r)
 {
@@ -26,7 +33,7 @@ static int find_lab_port(void *arg, struct span domain, uint16_t *port_r)
 
 int worker_init(struct daemon *d, struct worker *w)
 {
-	struct server_hooks hooks = { on_queued, w };
+	struct server_hooks hooks = { on_queued, on_flush, w };
 	struct dns_options dns = { (const char *const *)d->cfg->dns_servers,
 		(const char *const *)d->cfg->dns_stubs, d->cfg->dns_timeout_ms };
 	struct deliver_deps deps;

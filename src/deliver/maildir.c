@@ -10,6 +10,7 @@
  */
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/idn.h"
 #include "base/file.h"
 #include "deliver/deliver-private.h"
 
@@ -55,9 +56,15 @@ static int path_part(struct span s, char *to, size_t room)
 	return 0;
 }
 
+/*
+ * Lines end with LF in a Maildir.  A BINARYMIME message has octets that only look like line ends,
+ * and where they begin and end only a MIME reader knows: it is stored as it came, CR LF and all,
+ * which mail readers take as well.
+ */
 static int copy_body(struct maildir_job *m, int fd)
 {
 	char in[32768], out[32768];
+	bool binary = m->group->work->env.body == ENVELOPE_BODY_BINARYMIME;
 	uint64_t at = 0;
 	bool cr = false;
 	ssize_t got;
@@ -66,6 +73,10 @@ static int copy_body(struct maildir_job *m, int fd)
 	while (r == 0 && (got = spool_body_read(m->body, at, in, sizeof(in) / 2)) > 0) {
 		size_t n = 0;
 		at += (uint64_t)got;
+		if (binary) {
+			r = file_write_all(fd, in, (size_t)got);
+			continue;
+		}
 		for (ssize_t i = 0; i < got; i++) {
 			if (cr && in[i] != '\n')
 				out[n++] = '\r';
@@ -75,6 +86,8 @@ static int copy_body(struct maildir_job *m, int fd)
 		}
 		r = file_write_all(fd, out, n);
 	}
+	if (r == 0 && got == 0 && cr)
+		r = file_write_all(fd, "\r", 1);
 	return r < 0 ? r : got < 0 ? (int)got : 0;
 }
 
@@ -165,10 +178,10 @@ static int prepare(struct maildir_job *m, struct group *g)
 	const struct rcpt *rc = &w->env.rcpts[g->rcpts[0]];
 	struct span mailbox = span_str(g->route.mailbox);
 	ptrdiff_t at = span_rfind(mailbox, '@');
-	char domain[768], user[768], id[QUEUE_ID_TEXT_MAX];
-	int n;
+	char domain[768], user[768], name[IDN_NAME_MAX], id[QUEUE_ID_TEXT_MAX];
+	int n = at <= 0 ? -ERR_INVAL : idn_to_ascii(span_skip(mailbox, (size_t)at + 1), name);
 
-	if (at <= 0 || path_part(span_skip(mailbox, (size_t)at + 1), domain, sizeof(domain)) < 0 ||
+	if (n < 0 || path_part(span_of(name, (size_t)n), domain, sizeof(domain)) < 0 ||
 	    path_part(span_of(mailbox.p, (size_t)at), user, sizeof(user)) < 0)
 		return -ERR_INVAL;
 	n = snprintf(

@@ -2,7 +2,7 @@
  * server/receive.c - one transaction: MAIL, RCPT, the body into a draft, and the commit.
  *
  * The 250 for a message is answered in committed(), which runs only after the spool
- * said that the message is on disk.  There is no other way to REPLY_QUEUED.
+ * said that the message is on disk.  There is no other way to REPLY_QUEUED and REPLY_BDAT_QUEUED.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -36,6 +36,7 @@ void transaction_reset(struct session *s)
 	arena_reset(&t->arena);
 	buf_reset(&t->trace);
 	t->env = (struct envelope){ 0 };
+	t->chunked = false;
 	t->rcpt_room = 0;
 	t->draft_err = 0;
 	t->open = false;
@@ -81,8 +82,11 @@ void transaction_mail(struct session *s, const struct smtp_step *step)
 		return;
 	}
 	env->ret = (enum envelope_ret)step->ret;
-	env->body = step->body_8bit ? ENVELOPE_BODY_8BITMIME : ENVELOPE_BODY_7BIT;
+	env->body = step->body_binary ? ENVELOPE_BODY_BINARYMIME
+	    : step->body_8bit         ? ENVELOPE_BODY_8BITMIME
+				      : ENVELOPE_BODY_7BIT;
 	env->smtputf8 = step->smtputf8;
+	env->require_tls = step->require_tls;
 	t->open = true;
 	session_answer(s, REPLY_MAIL_OK, &args);
 }
@@ -264,7 +268,8 @@ static void committed(struct net_task *task)
 	} else {
 		s->messages++;
 		emit_received(s);
-		session_answer(s, REPLY_QUEUED, &args);
+		/* {octets} is the machine's: what the client sent, without our Received field */
+		session_answer(s, s->txn.chunked ? REPLY_BDAT_QUEUED : REPLY_QUEUED, &args);
 	}
 	transaction_reset(s);
 	if (s->gone) {
@@ -287,6 +292,7 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 	struct buf record, prefix;
 	int r = t->draft_err;
 
+	t->chunked = step->chunked;
 	if (step->fault >= 0) {
 		refuse(s, step->fault, &step->args, nothing);
 		transaction_reset(s);

@@ -49,6 +49,7 @@ struct transaction {
 	bool header_open;
 	struct buf trace;
 	bool open;
+	bool chunked; /* it came by BDAT */
 };
 
 #define SESSION_MAGIC 0x5e551011u

@@ -65,6 +65,9 @@ struct server_worker; /* opaque: server/worker.c */
 struct server_hooks {
 	/* A message is durable and acknowledged; the queue of this worker takes it. */
 	void (*queued)(void *arg, uint64_t id);
+	/* ETRN: try what waits for the domain now; with `below` for its subdomains too.  0,
+	 * -ERR_BUSY, -ERR_NOMEM. */
+	int (*flush)(void *arg, struct span domain, bool below);
 	void *arg;
 };
 

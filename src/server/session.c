@@ -89,7 +89,7 @@ void session_refused(struct session *s, int reply, const struct reply_args *args
 {
 	const struct config *cfg = s->worker->cfg;
 	const struct cat_reply *row = catalogue_reply(cfg->catalogue, reply);
-	struct reply_format format = { cfg->reply_style, NULL };
+	struct reply_format format = { cfg->reply_style, NULL, s->txn.env.smtputf8 };
 	struct buf line, text;
 	struct smtp_reply parsed = { 0 };
 	struct event ev = { .type = EVENT_REFUSED,
@@ -168,6 +168,29 @@ static void answer_vrfy(struct session *s, const struct smtp_step *step)
 	buf_done(&trace);
 }
 
+/* Only for domains that we relay for: their mail may wait here for a host that was away. */
+static void answer_etrn(struct session *s, const struct smtp_step *step)
+{
+	struct server_worker *w = s->worker;
+	struct reply_args args = no_args;
+	struct span domain = step->argument;
+	bool below = domain.p[0] == '@';
+	const char *class_;
+	int reply = REPLY_ETRN_STARTED;
+
+	if (below || domain.p[0] == '#')
+		domain = span_skip(domain, 1);
+	args.field[REPLY_FIELD_domain] = domain;
+	class_ = config_domain_class(w->cfg, domain);
+	if (!class_ || strcmp(class_, "relay") != 0)
+		reply = REPLY_ETRN_NOT_ALLOWED;
+	else if (!w->hooks.flush || w->hooks.flush(w->hooks.arg, domain, below) < 0)
+		reply = REPLY_ETRN_UNABLE;
+	if (reply != REPLY_ETRN_STARTED)
+		session_refused(s, reply, &args, SPAN_LIT(""));
+	session_answer(s, reply, &args);
+}
+
 /* Returns false when the session must wait (a commit is under way) or is over. */
 static bool take_step(struct session *s)
 {
@@ -199,10 +222,12 @@ static bool take_step(struct session *s)
 	case SMTP_STEP_VRFY:
 		answer_vrfy(s, step);
 		return true;
+	case SMTP_STEP_ETRN:
+		answer_etrn(s, step);
+		return true;
 	case SMTP_STEP_STARTTLS:
 	case SMTP_STEP_AUTH:
 	case SMTP_STEP_AUTH_RESPONSE:
-	case SMTP_STEP_ETRN:
 	case SMTP_STEP_XFORWARD:
 		session_answer(s, REPLY_COMMAND_NOT_IMPLEMENTED, NULL);
 		return true;
@@ -374,7 +399,7 @@ static int machine_new(struct session *s)
 	struct smtp_server_options o;
 
 	smtp_server_options_init(&o, cfg->catalogue, cfg->hostname);
-	o.format = (struct reply_format){ cfg->reply_style, cfg->help_url };
+	o.format = (struct reply_format){ cfg->reply_style, cfg->help_url, false };
 	o.message_octets_max = cfg->message_octets_max;
 	o.rcpt_max = cfg->rcpt_max;
 	o.line_octets_max = cfg->line_octets_max;

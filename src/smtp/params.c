@@ -32,11 +32,48 @@ static int take_size(struct span value, struct arena *arena, struct smtp_params 
 
 static int take_body(struct span value, struct arena *arena, struct smtp_params *p)
 {
-	const struct span seven = SPAN_LIT("7BIT"), eight = SPAN_LIT("8BITMIME");
+	const struct span seven = SPAN_LIT("7BIT"), eight = SPAN_LIT("8BITMIME"),
+			  binary = SPAN_LIT("BINARYMIME");
 
 	(void)arena;
 	p->body_8bit = span_eq_nocase(value, eight);
-	return p->body_8bit || span_eq_nocase(value, seven) ? 0 : -ERR_SYNTAX;
+	p->body_binary = span_eq_nocase(value, binary);
+	return p->body_8bit || p->body_binary || span_eq_nocase(value, seven) ? 0 : -ERR_SYNTAX;
+}
+
+static int take_smtputf8(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	(void)value, (void)arena;
+	p->smtputf8 = true;
+	return 0;
+}
+
+static int take_requiretls(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	(void)value, (void)arena;
+	p->require_tls = true;
+	return 0;
+}
+
+/* Who submitted the message first, as another server believes: an address, or <> for "not known".
+ */
+static int take_auth(struct span value, struct arena *arena, struct smtp_params *p)
+{
+	struct smtp_address address;
+	struct span text;
+	int rc = smtp_xtext_decode(value, arena, &text);
+
+	if (rc < 0)
+		return rc;
+	p->auth = SPAN_LIT("");
+	if (!span_eq(text, SPAN_LIT("<>"))) {
+		rc = smtp_mailbox_parse(text, SMTP_PATH_LENIENT | SMTP_PATH_UTF8, arena, &address);
+		if (rc < 0)
+			return rc == -ERR_NOMEM ? rc : -ERR_SYNTAX;
+		p->auth = address.address;
+	}
+	p->has_auth = true;
+	return 0;
 }
 
 static int take_ret(struct span value, struct arena *arena, struct smtp_params *p)
@@ -143,18 +180,25 @@ static const struct param {
 	enum smtp_params_verb verb;
 	param_fn *take;
 	unsigned extension;
-	int bad;    /* value or repetition is bad */
+	bool bare;  /* a keyword without value */
+	int bad;    /* the value is bad */
+	int twice;  /* it was given already */
 	int absent; /* the extension is off */
 	const char *rfc;
 } params[] = {
-	{ "SIZE",   SMTP_PARAMS_MAIL, take_size,   0,            REPLY_BAD_SIZE,           0,                  "1870#6.1" },
-	{ "BODY",   SMTP_PARAMS_MAIL, take_body,   0,            REPLY_UNSUPPORTED_OPTION, 0,                  "6152#2" },
-	{ "RET",    SMTP_PARAMS_MAIL, take_ret,    SMTP_EXT_DSN, REPLY_BAD_RET,            REPLY_DSN_DISABLED, "3461#4.3" },
-	{ "ENVID",  SMTP_PARAMS_MAIL, take_envid,  SMTP_EXT_DSN, REPLY_BAD_ENVID,          REPLY_DSN_DISABLED, "3461#4.4" },
-	{ "NOTIFY", SMTP_PARAMS_RCPT, take_notify, SMTP_EXT_DSN, REPLY_BAD_NOTIFY,         REPLY_DSN_DISABLED, "3461#4.1" },
-	{ "ORCPT",  SMTP_PARAMS_RCPT, take_orcpt,  SMTP_EXT_DSN, REPLY_BAD_ORCPT,          REPLY_DSN_DISABLED, "3461#4.2" },
+	{ "SIZE",       SMTP_PARAMS_MAIL, take_size,       0,                   false, REPLY_BAD_SIZE,           REPLY_BAD_SIZE,             0,                        "1870#6.1" },
+	{ "BODY",       SMTP_PARAMS_MAIL, take_body,       0,                   false, REPLY_UNSUPPORTED_OPTION, REPLY_UNSUPPORTED_OPTION,   0,                        "6152#2" },
+	{ "RET",        SMTP_PARAMS_MAIL, take_ret,        SMTP_EXT_DSN,        false, REPLY_BAD_RET,            REPLY_BAD_RET,              REPLY_DSN_DISABLED,       "3461#4.3" },
+	{ "ENVID",      SMTP_PARAMS_MAIL, take_envid,      SMTP_EXT_DSN,        false, REPLY_BAD_ENVID,          REPLY_BAD_ENVID,            REPLY_DSN_DISABLED,       "3461#4.4" },
+	{ "AUTH",       SMTP_PARAMS_MAIL, take_auth,       SMTP_EXT_AUTH,       false, REPLY_UNSUPPORTED_OPTION, REPLY_MULTIPLE_AUTH_OPTION, REPLY_UNSUPPORTED_OPTION, "4954#5" },
+	{ "SMTPUTF8",   SMTP_PARAMS_MAIL, take_smtputf8,   SMTP_EXT_SMTPUTF8,   true,  REPLY_UNSUPPORTED_OPTION, REPLY_UNSUPPORTED_OPTION,   REPLY_UNSUPPORTED_OPTION, "6531#3.4" },
+	{ "REQUIRETLS", SMTP_PARAMS_MAIL, take_requiretls, SMTP_EXT_REQUIRETLS, true,  REPLY_UNSUPPORTED_OPTION, REPLY_UNSUPPORTED_OPTION,   REPLY_UNSUPPORTED_OPTION, "8689#2" },
+	{ "NOTIFY",     SMTP_PARAMS_RCPT, take_notify,     SMTP_EXT_DSN,        false, REPLY_BAD_NOTIFY,         REPLY_BAD_NOTIFY,           REPLY_DSN_DISABLED,       "3461#4.1" },
+	{ "ORCPT",      SMTP_PARAMS_RCPT, take_orcpt,      SMTP_EXT_DSN,        false, REPLY_BAD_ORCPT,          REPLY_BAD_ORCPT,            REPLY_DSN_DISABLED,       "3461#4.2" },
 };
 /* clang-format on */
+
+#define BINARY (SMTP_EXT_CHUNKING | SMTP_EXT_BINARYMIME)
 
 /* One "NAME=value"; returns as smtp_params_parse(). */
 static int take_param(struct span word, enum smtp_params_verb verb, unsigned extensions,
@@ -164,8 +208,6 @@ static int take_param(struct span word, enum smtp_params_verb verb, unsigned ext
 	struct span name = span_of(word.p, equals < 0 ? word.n : (size_t)equals);
 
 	*reply_r = REPLY_UNSUPPORTED_OPTION;
-	if (equals < 0)
-		return -ERR_SYNTAX;
 	for (size_t i = 0; i < sizeof(params) / sizeof(*params); i++) {
 		const struct param *row = &params[i];
 		int rc;
@@ -174,11 +216,18 @@ static int take_param(struct span word, enum smtp_params_verb verb, unsigned ext
 		*reply_r = row->absent;
 		if (row->extension & ~extensions)
 			return -ERR_SYNTAX;
-		*reply_r = row->bad;
+		*reply_r = REPLY_UNSUPPORTED_OPTION;
+		if (row->bare != (equals < 0))
+			return -ERR_SYNTAX;
+		*reply_r = row->twice;
 		if (p->seen & (1u << i))
 			return -ERR_SYNTAX;
+		*reply_r = row->bad;
 		p->seen |= 1u << i;
 		rc = row->take(span_skip(word, name.n + 1), arena, p);
+		/* what only BDAT can carry */
+		if (p->body_binary && (BINARY & ~extensions))
+			return -ERR_SYNTAX;
 		if (rc == -ERR_RANGE) /* digits enough, but more than any file holds */
 			*reply_r = REPLY_SIZE_LIMIT;
 		return rc == -ERR_RANGE ? -ERR_SYNTAX : rc;

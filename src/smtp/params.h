@@ -1,5 +1,5 @@
 /*
- * smtp/params.h - parameters of MAIL and RCPT (RFC 1870, 6152, 3461).
+ * smtp/params.h - parameters of MAIL and RCPT (RFC 1870, 6152, 3030, 3461, 4954, 6531, 8689).
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -23,6 +23,10 @@ enum smtp_params_verb { SMTP_PARAMS_MAIL, SMTP_PARAMS_RCPT };
 struct smtp_params {
 	uint64_t size; /* SIZE, 0 when none */
 	bool body_8bit;
+	bool body_binary; /* BODY=BINARYMIME */
+	bool smtputf8, require_tls;
+	bool has_auth;
+	struct span auth;  /* decoded; empty: AUTH=<> */
 	uint8_t ret;       /* enum smtp_ret */
 	uint8_t notify;    /* bits; 0 when none */
 	struct span envid; /* decoded */

@@ -128,13 +128,16 @@ static void emit(struct smtp_server *s, const uint8_t *from, const uint8_t *to)
 }
 
 /* The true end was seen. */
-static void message_end(struct smtp_server *s)
+void smtp_server_message_end(struct smtp_server *s)
 {
 	struct smtp_txn *t = &s->txn;
 	uint64_t limit = t->fault == REPLY_MAIL_LOOP ? s->o.hops_max : s->o.message_octets_max;
 
+	if (t->at == SMTP_BODY_CR) /* of a last chunk: its LF never came */
+		line_fault(s, REPLY_BARE_CR);
 	s->step.fault = t->line_fault >= 0 ? t->line_fault : t->fault;
 	s->step.size = t->octets;
+	s->step.args.field[REPLY_FIELD_octets] = smtp_server_number(s, 1, t->octets);
 	if (s->step.fault >= 0)
 		s->step.args.field[REPLY_FIELD_limit] = smtp_server_number(s, 0, limit);
 	smtp_server_state_set(s, SMTP_ST_END);
@@ -206,7 +209,7 @@ size_t smtp_server_body(struct smtp_server *s, const uint8_t *buf, size_t len)
 			break;
 		case SMTP_BODY_DOT_CR:
 			if (*p == '\n') {
-				message_end(s);
+				smtp_server_message_end(s);
 				return (size_t)(p + 1 - buf);
 			}
 			t->at = SMTP_BODY_MID; /* the CR held back needs no hand-out: it is a fault */
@@ -216,5 +219,31 @@ size_t smtp_server_body(struct smtp_server *s, const uint8_t *buf, size_t len)
 		/* clang-format on */
 	}
 	emit(s, from, end);
+	return len;
+}
+
+/* A chunk has no dots and no end but its size; unless it is binary its lines are judged as DATA's.
+ */
+size_t smtp_server_chunk(struct smtp_server *s, const uint8_t *buf, size_t len)
+{
+	struct smtp_txn *t = &s->txn;
+	const uint8_t *p = buf, *end;
+
+	if (len > t->chunk_left)
+		len = (size_t)t->chunk_left;
+	end = buf + len;
+	while (p < end && !t->binary) {
+		if (t->at == SMTP_BODY_CR) {
+			t->at = *p == '\n' ? SMTP_BODY_BOL : SMTP_BODY_MID;
+			if (*p == '\n')
+				p++;
+			else
+				line_fault(s, REPLY_BARE_CR);
+		} else {
+			p = scan_line(s, p, end);
+		}
+	}
+	t->chunk_left -= len;
+	emit(s, buf, end);
 	return len;
 }

@@ -13,66 +13,98 @@
 #include "catalogue/reply_ids.h"
 #include "smtp/server-private.h"
 
-/* Recipients above the limit that are not counted as errors; Postfix's overshoot limit. */
-#define RCPT_OVERSHOOT_MAX 1000
-
 static void on_helo(struct smtp_server *s, struct span args);
 static void on_ehlo(struct smtp_server *s, struct span args);
-static void on_mail(struct smtp_server *s, struct span args);
-static void on_rcpt(struct smtp_server *s, struct span args);
-static void on_data(struct smtp_server *s, struct span args);
+static void on_starttls(struct smtp_server *s, struct span args);
+static void on_etrn(struct smtp_server *s, struct span args);
 static void on_rset(struct smtp_server *s, struct span args);
 static void on_noop(struct smtp_server *s, struct span args);
-static void on_vrfy(struct smtp_server *s, struct span args);
 static void on_help(struct smtp_server *s, struct span args);
 static void on_quit(struct smtp_server *s, struct span args);
+#define on_mail     smtp_server_on_mail
+#define on_rcpt     smtp_server_on_rcpt
+#define on_data     smtp_server_on_data
+#define on_vrfy     smtp_server_on_vrfy
+#define on_bdat     smtp_server_on_bdat
+#define on_auth     smtp_server_on_auth
+#define on_xclient  smtp_server_on_xclient
+#define on_xforward smtp_server_on_xforward
 
-#define IN(st)      (1u << SMTP_ST_##st)
-#define TRANSACTION (IN(MAIL) | IN(RCPT))
-#define ANY         (IN(START) | IN(READY) | TRANSACTION)
-#define NOT_IMPL    REPLY_COMMAND_NOT_IMPLEMENTED
+#define IN(st) (1u << SMTP_ST_##st)
+#define OPEN   (IN(MAIL) | IN(RCPT)) /* a transaction that takes recipients */
+#define IDLE   (IN(START) | IN(READY))
+#define ANY    (IDLE | OPEN | IN(BDAT))
+
+#define NOT_IMPL REPLY_COMMAND_NOT_IMPLEMENTED
+#define NO_AUTH  REPLY_AUTH_NOT_ENABLED
+#define NO_RIGHT REPLY_INSUFFICIENT_AUTHORIZATION
+#define NO_CHUNK REPLY_COMMAND_NOT_IMPLEMENTED_CLOSING
+#define HELO     REPLY_HELO_FIRST
+#define MAIL     REPLY_NEED_MAIL
+#define RCPT     REPLY_NEED_RCPT
+#define NO_RCPT  REPLY_NO_VALID_RECIPIENTS
+#define OPENED   REPLY_TRANSACTION_IN_PROGRESS
+
+#define LAST SMTP_CMD_LAST
+#define JUNK SMTP_CMD_JUNK
+#define PRE  SMTP_CMD_PRE_TLS
+#define USER SMTP_CMD_USER
+#define UTF8 SMTP_CMD_UTF8
 
 /* clang-format off */
-#define NONE { -1, -1, -1 }
+#define NONE { -1, -1, -1, -1 }
 const struct smtp_command smtp_commands[] = {
-	/* verb       run      valid in     flags                          extension      absent               misuse in START, READY, transaction                               reference */
-	{ "HELO",     on_helo, ANY,         SMTP_CMD_LAST | SMTP_CMD_JUNK, 0,             NOT_IMPL,            NONE,                                                             "5321#4.1.1.1" },
-	{ "EHLO",     on_ehlo, ANY,         SMTP_CMD_LAST | SMTP_CMD_JUNK, 0,             NOT_IMPL,            NONE,                                                             "5321#4.1.1.1" },
-	{ "MAIL",     on_mail, IN(READY),   0,                             0,             NOT_IMPL,            { REPLY_HELO_FIRST, -1, REPLY_NESTED_MAIL },                      "5321#4.1.1.2" },
-	{ "RCPT",     on_rcpt, TRANSACTION, 0,                             0,             NOT_IMPL,            { REPLY_NEED_MAIL, REPLY_NEED_MAIL, -1 },                         "5321#4.1.1.3" },
-	{ "DATA",     on_data, IN(RCPT),    SMTP_CMD_LAST,                 0,             NOT_IMPL,            { REPLY_NEED_RCPT, REPLY_NEED_RCPT, REPLY_NO_VALID_RECIPIENTS },  "5321#4.1.1.4" },
-	{ "RSET",     on_rset, ANY,         SMTP_CMD_JUNK,                 0,             NOT_IMPL,            NONE,                                                             "5321#4.1.1.5" },
-	{ "VRFY",     on_vrfy, ANY,         SMTP_CMD_LAST | SMTP_CMD_JUNK, SMTP_EXT_VRFY, REPLY_VRFY_DISABLED, NONE,                                                             "5321#4.1.1.6" },
-	{ "HELP",     on_help, ANY,         SMTP_CMD_JUNK,                 0,             NOT_IMPL,            NONE,                                                             "5321#4.1.1.8" },
-	{ "NOOP",     on_noop, ANY,         SMTP_CMD_LAST | SMTP_CMD_JUNK, 0,             NOT_IMPL,            NONE,                                                             "5321#4.1.1.9" },
-	{ "QUIT",     on_quit, ANY,         SMTP_CMD_QUIT,                 0,             NOT_IMPL,            NONE,                                                             "5321#4.1.1.10" },
-	{ "ETRN",     NULL,    IN(READY),   SMTP_CMD_JUNK,                 0,             NOT_IMPL,            { REPLY_HELO_FIRST, -1, REPLY_TRANSACTION_IN_PROGRESS },          "1985#5.1" },
-	{ "EXPN",     NULL,    ANY,         SMTP_CMD_JUNK,                 0,             NOT_IMPL,            NONE,                                                             "5321#4.1.1.7" },
-	{ "TURN",     NULL,    ANY,         SMTP_CMD_JUNK,                 0,             NOT_IMPL,            NONE,                                                             "5321#F.1" },
-	{ "SEND",     NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "5321#F.6" },
-	{ "SOML",     NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "5321#F.6" },
-	{ "SAML",     NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "5321#F.6" },
-	{ "BDAT",     NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "3030#2" },
-	{ "STARTTLS", NULL,    ANY,         0,                             0,             NOT_IMPL,            NONE,                                                             "3207#4" },
-	{ "AUTH",     NULL,    TRANSACTION | IN(READY), 0,                 0,             REPLY_AUTH_NOT_ENABLED, { REPLY_HELO_FIRST, -1, -1 },                                  "4954#4" },
+	/* verb       run          valid in          flags                 extension          absent               misuse in START, READY, transaction, between chunks          reference */
+	{ "HELO",     on_helo,     ANY,              LAST | JUNK | PRE,    0,                 NOT_IMPL,            NONE,                                                        "5321#4.1.1.1" },
+	{ "EHLO",     on_ehlo,     ANY,              LAST | JUNK | PRE,    0,                 NOT_IMPL,            NONE,                                                        "5321#4.1.1.1" },
+	{ "STARTTLS", on_starttls, ANY,              LAST | JUNK | PRE,    SMTP_EXT_STARTTLS, NOT_IMPL,            NONE,                                                        "3207#4" },
+	{ "AUTH",     on_auth,     IN(READY),        LAST | JUNK,          SMTP_EXT_AUTH,     NO_AUTH,             { HELO, -1, OPENED, OPENED },                                "4954#4" },
+	{ "MAIL",     on_mail,     IN(READY),        USER | UTF8,          0,                 NOT_IMPL,            { HELO, -1, REPLY_NESTED_MAIL, REPLY_MAIL_AFTER_BDAT },      "5321#4.1.1.2" },
+	{ "RCPT",     on_rcpt,     OPEN,             UTF8,                 0,                 NOT_IMPL,            { MAIL, MAIL, -1, REPLY_RCPT_AFTER_BDAT },                   "5321#4.1.1.3" },
+	{ "DATA",     on_data,     IN(RCPT),         LAST,                 0,                 NOT_IMPL,            { RCPT, RCPT, NO_RCPT, REPLY_DATA_AFTER_BDAT },              "5321#4.1.1.4" },
+	{ "BDAT",     on_bdat,     IN(RCPT) | IN(BDAT), SMTP_CMD_CHUNK,    SMTP_EXT_CHUNKING, NO_CHUNK,            { RCPT, RCPT, NO_RCPT, -1 },                                 "3030#2" },
+	{ "RSET",     on_rset,     ANY,              JUNK | PRE,           0,                 NOT_IMPL,            NONE,                                                        "5321#4.1.1.5" },
+	{ "VRFY",     on_vrfy,     ANY,              LAST | JUNK | USER | UTF8, SMTP_EXT_VRFY, REPLY_VRFY_DISABLED, NONE,                                                       "5321#4.1.1.6" },
+	{ "ETRN",     on_etrn,     IN(READY),        JUNK | USER,          SMTP_EXT_ETRN,     NOT_IMPL,            { HELO, -1, OPENED, OPENED },                                "1985#5.1" },
+	{ "HELP",     on_help,     ANY,              JUNK,                 0,                 NOT_IMPL,            NONE,                                                        "5321#4.1.1.8" },
+	{ "NOOP",     on_noop,     ANY,              LAST | JUNK | PRE,    0,                 NOT_IMPL,            NONE,                                                        "5321#4.1.1.9" },
+	{ "QUIT",     on_quit,     ANY,              SMTP_CMD_QUIT | PRE,  0,                 NOT_IMPL,            NONE,                                                        "5321#4.1.1.10" },
+	{ "XCLIENT",  on_xclient,  IDLE,             LAST | PRE,           SMTP_EXT_XCLIENT,  NO_RIGHT,            { -1, -1, OPENED, OPENED },                                  "XCLIENT_README" },
+	{ "XFORWARD", on_xforward, IDLE,             PRE,                  SMTP_EXT_XFORWARD, NO_RIGHT,            { -1, -1, OPENED, OPENED },                                  "XFORWARD_README" },
+	{ "EXPN",     NULL,        ANY,              JUNK,                 0,                 NOT_IMPL,            NONE,                                                        "5321#4.1.1.7" },
+	{ "TURN",     NULL,        ANY,              JUNK,                 0,                 NOT_IMPL,            NONE,                                                        "5321#F.1" },
+	{ "SEND",     NULL,        ANY,              0,                    0,                 NOT_IMPL,            NONE,                                                        "5321#F.6" },
+	{ "SOML",     NULL,        ANY,              0,                    0,                 NOT_IMPL,            NONE,                                                        "5321#F.6" },
+	{ "SAML",     NULL,        ANY,              0,                    0,                 NOT_IMPL,            NONE,                                                        "5321#F.6" },
 };
 /* clang-format on */
 const size_t smtp_command_count = sizeof(smtp_commands) / sizeof(*smtp_commands);
+
+#undef HELO
+#undef MAIL
+#undef RCPT
 
 int smtp_command_misuse(const struct smtp_command *row, enum smtp_server_state state)
 {
 	if (row->valid & (1u << state))
 		return -1;
-	return row->misuse[state == SMTP_ST_START ? 0 : state == SMTP_ST_READY ? 1 : 2];
+	return row->misuse[state == SMTP_ST_START ? 0
+		: state == SMTP_ST_READY          ? 1
+		: state == SMTP_ST_BDAT           ? 3
+						  : 2];
 }
 
 /* First words of other protocols; Postfix's smtpd_forbidden_commands and HTTP's methods. */
 static const char *const foreign[] = { "CONNECT", "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS",
 	"PATCH", "TRACE", "PROPFIND" };
 
-static bool is_blank(uint8_t c)
+struct span smtp_word(struct span s)
 {
-	return c == ' ' || c == '\t';
+	size_t n = 0;
+
+	while (n < s.n && !smtp_is_blank(s.p[n]))
+		n++;
+	return span_of(s.p, n);
 }
 
 /* The word at the start: up to a blank, or up to and with a colon. */
@@ -80,7 +112,7 @@ static struct span first_word(struct span line)
 {
 	size_t n = 0;
 
-	while (n < line.n && !is_blank(line.p[n]) && line.p[n++] != ':')
+	while (n < line.n && !smtp_is_blank(line.p[n]) && line.p[n++] != ':')
 		;
 	return span_of(line.p, n);
 }
@@ -105,16 +137,20 @@ static const struct smtp_command *find(struct span verb)
 }
 
 /* What is wrong with the form of a line, or -1. */
-static int check_form(const struct smtp_server *s, struct span line)
+static int check_form(const struct smtp_server *s, struct span line, const struct smtp_command *row)
 {
 	if (s->line_long)
-		return REPLY_LINE_TOO_LONG;
+		return row && row->run == smtp_server_on_auth ? REPLY_AUTH_LINE_TOO_LONG
+							      : REPLY_LINE_TOO_LONG;
 	if (!utf8_valid(line))
 		return REPLY_BAD_UTF8;
 	for (size_t i = 0; i < line.n; i++)
-		if ((line.p[i] < 32 && line.p[i] != '\t') || line.p[i] > 126)
+		if ((line.p[i] < 32 && line.p[i] != '\t') || line.p[i] == 127)
 			return REPLY_BAD_SYNTAX;
-	return span_trim(line).n == 0 ? REPLY_BAD_SYNTAX : -1;
+	if (!ascii_valid(line) &&
+	    (!row || !(row->flags & UTF8) || !(s->o.extensions & SMTP_EXT_SMTPUTF8)))
+		return REPLY_BAD_SYNTAX;
+	return line.n == 0 ? REPLY_BAD_SYNTAX : -1;
 }
 
 /* What the table says about a verb in this state: a reply id, or -1 when its handler decides. */
@@ -128,55 +164,88 @@ static int check_sequence(const struct smtp_server *s, const struct smtp_command
 		return REPLY_COMMAND_UNKNOWN;
 	if (s->state == SMTP_ST_DENIED)
 		return -1;
+	if (row->run == on_starttls && s->tls)
+		return REPLY_TLS_ALREADY_ACTIVE; /* whether or not it could have been had here */
+	if (s->o.tls_required && !s->tls && !(row->flags & PRE))
+		return REPLY_MUST_STARTTLS;
+	misuse = smtp_command_misuse(row, s->state);
+	if (misuse == REPLY_HELO_FIRST)
+		return misuse; /* before it nobody knows what there is */
 	if (row->extension & ~s->o.extensions)
 		return row->absent;
-	misuse = smtp_command_misuse(row, s->state);
+	if (misuse < 0 && s->o.auth_required && !s->authenticated && (row->flags & USER))
+		return REPLY_AUTH_REQUIRED;
 	return misuse < 0 && !row->run ? row->absent : misuse;
 }
 
-/* A whole line stands in s->line; `more`: octets behind it came at once. */
-static void run_line(struct smtp_server *s, bool bare_lf, bool more)
+/* Run a command; `more`: octets behind it came at once. */
+static void run_command(struct smtp_server *s, struct span line, bool more)
 {
-	struct span line = buf_span(&s->line), verb;
-	const struct smtp_command *row;
-	int reply;
+	struct span verb = first_word(line), args = span_trim(span_skip(line, verb.n));
+	const struct smtp_command *row = find(verb);
+	int reply = check_form(s, line, row);
 
-	s->step.command = line;
-	if (bare_lf) {
-		/* whoever parts lines otherwise than we do may see other commands: end it here */
-		smtp_server_refuse(s, REPLY_BARE_LF, NULL);
-		smtp_server_close(s, REPLY_BARE_LF);
-		return;
-	}
-	reply = check_form(s, line);
-	if (reply >= 0) {
-		smtp_server_refuse(s, reply, NULL);
-		return;
-	}
-	line = span_trim(line);
-	verb = first_word(line);
-	row = find(verb);
-	if (!row && is_foreign(verb)) {
+	/* what stands behind AUTH is nobody's to read, not even when it is refused */
+	if (row && row->run == smtp_server_on_auth)
+		s->step.command = verb;
+	if (reply < 0 && !row && is_foreign(verb)) {
 		smtp_server_say(s, REPLY_COMMAND_NON_SMTP, NULL);
 		smtp_server_close(s, REPLY_COMMAND_NON_SMTP);
 		return;
 	}
-	if (more && row && ((row->flags & SMTP_CMD_LAST) || !s->esmtp) &&
-	    !(row->flags & SMTP_CMD_QUIT))
-		s->early = true;
-	reply = check_sequence(s, row);
-	if (reply >= 0)
+	if (reply < 0) {
+		if (more && row && ((row->flags & LAST) || !s->esmtp) &&
+		    !(row->flags & (SMTP_CMD_QUIT | SMTP_CMD_CHUNK)))
+			s->early = true;
+		reply = check_sequence(s, row);
+	}
+	if (reply >= 0 && row && (row->flags & SMTP_CMD_CHUNK))
+		smtp_server_refuse_bdat(s, args, reply);
+	else if (reply >= 0)
 		smtp_server_refuse(s, reply, NULL);
 	else
-		row->run(s, span_trim(span_skip(line, verb.n)));
-	if (row && (row->flags & SMTP_CMD_JUNK) && s->junk++ > s->o.junk_limit)
+		row->run(s, args);
+	if (row && (row->flags & JUNK) && s->junk++ > s->o.junk_limit)
 		s->errors++;
+}
+
+/* A whole line stands in s->line. */
+static void run_line(struct smtp_server *s, bool bare_lf, bool more)
+{
+	struct span line = buf_span(&s->line);
+
+	if (s->state == SMTP_ST_AUTH) {
+		s->step.command = SPAN_LIT("");
+		s->early |= more;
+	} else {
+		s->step.command = line;
+	}
+	if (bare_lf) {
+		/* whoever parts lines otherwise than we do may see other commands: end it here */
+		smtp_server_refuse(s, REPLY_BARE_LF, NULL);
+		smtp_server_close(s, REPLY_BARE_LF);
+	} else if (s->state == SMTP_ST_AUTH) {
+		smtp_server_auth_line(s, line, s->line_long);
+	} else {
+		run_command(s, span_trim(line), more);
+	}
+}
+
+/* How long this line may be: a response of AUTH, first or later, is longer than any command. */
+static size_t line_octets_max(const struct smtp_server *s, struct span piece)
+{
+	struct span start = buf_len(&s->line) >= 5 ? buf_span(&s->line) : piece;
+
+	if (s->state == SMTP_ST_AUTH || span_starts_nocase(start, SPAN_LIT("AUTH ")))
+		return SMTP_SASL_LINE_MAX;
+	return s->o.line_octets_max;
 }
 
 /* Keep what fits of a line; the rest is eaten, and one reply says so at its end. */
 static void keep(struct smtp_server *s, struct span piece)
 {
-	size_t room = s->o.line_octets_max - buf_len(&s->line);
+	size_t most = line_octets_max(s, piece);
+	size_t room = most > buf_len(&s->line) ? most - buf_len(&s->line) : 0;
 
 	if (piece.n > room) {
 		s->line_long = true;
@@ -193,7 +262,7 @@ size_t smtp_server_line(struct smtp_server *s, const uint8_t *buf, size_t len)
 	bool bare_lf;
 
 	if (s->line_done) {
-		buf_reset(&s->line);
+		smtp_server_wipe(&s->line);
 		s->line_done = s->line_long = s->line_cr = false;
 	}
 	keep(s, span_of(buf, taken));
@@ -236,108 +305,6 @@ static void on_ehlo(struct smtp_server *s, struct span args)
 	greet(s, args, true);
 }
 
-/*
- * "FROM:" or "TO:" and the path behind it, blanks between them as Postfix takes them.
- * Returns 0 with the parameters in *rest_r, or refuses and returns -1.
- */
-static int read_path(struct smtp_server *s, struct span args, struct span word, unsigned flags,
-    int bad_syntax, int bad_path, struct span *rest_r)
-{
-	struct span path;
-	size_t used = 0;
-	int rc;
-
-	path = span_trim(span_skip(args, word.n));
-	if (!span_starts_nocase(args, word) || path.n == 0) {
-		smtp_server_refuse(s, bad_syntax, NULL);
-		return -1;
-	}
-	rc = smtp_path_parse(path, flags | SMTP_PATH_LENIENT, &s->arena, &s->step.address, &used);
-	if (rc == -ERR_NOMEM) {
-		s->failed = true;
-		return -1;
-	}
-	*rest_r = span_skip(path, used);
-	if (rc < 0 || (rest_r->n && !is_blank(rest_r->p[0]))) {
-		smtp_server_refuse(s, bad_path, NULL);
-		return -1;
-	}
-	return 0;
-}
-
-/* Parameters behind the path; 0, or refuses and returns -1. */
-static int read_params(
-    struct smtp_server *s, struct span rest, enum smtp_params_verb verb, struct smtp_params *p_r)
-{
-	struct reply_args args = { 0 };
-	int reply = -1;
-	int rc = smtp_params_parse(
-	    rest, verb, s->o.extensions, &s->arena, p_r, &reply, &args.field[REPLY_FIELD_detail]);
-
-	if (rc == 0)
-		return 0;
-	if (rc == -ERR_NOMEM)
-		s->failed = true;
-	else
-		smtp_server_refuse(s, reply, &args);
-	return -1;
-}
-
-static void on_mail(struct smtp_server *s, struct span args)
-{
-	const struct span from = SPAN_LIT("FROM:");
-	struct smtp_params p;
-	struct span rest;
-
-	if (read_path(s, args, from, SMTP_PATH_NULL_OK, REPLY_SYNTAX_MAIL, REPLY_BAD_SENDER_SYNTAX,
-		&rest) < 0 ||
-	    read_params(s, rest, SMTP_PARAMS_MAIL, &p) < 0)
-		return;
-	if (s->o.message_octets_max && p.size > s->o.message_octets_max) {
-		struct reply_args size = { 0 };
-		size.field[REPLY_FIELD_limit] = smtp_server_number(s, 0, s->o.message_octets_max);
-		size.field[REPLY_FIELD_octets] = smtp_server_number(s, 1, p.size);
-		smtp_server_refuse(s, REPLY_SIZE_FIXED_LIMIT, &size);
-		return;
-	}
-	s->step.size = p.size;
-	s->step.body_8bit = p.body_8bit;
-	s->step.ret = p.ret;
-	s->step.envid = p.envid;
-	smtp_server_ask(s, SMTP_STEP_MAIL);
-}
-
-static void on_rcpt(struct smtp_server *s, struct span args)
-{
-	const struct span to = SPAN_LIT("TO:");
-	struct smtp_params p;
-	struct span rest;
-
-	if (read_path(s, args, to, SMTP_PATH_POSTMASTER_OK, REPLY_SYNTAX_RCPT,
-		REPLY_BAD_RECIPIENT_SYNTAX, &rest) < 0 ||
-	    read_params(s, rest, SMTP_PARAMS_RCPT, &p) < 0)
-		return;
-	if (s->o.rcpt_max && s->txn.rcpts >= s->o.rcpt_max) {
-		struct reply_args limit = { 0 };
-		limit.field[REPLY_FIELD_limit] = smtp_server_number(s, 0, s->o.rcpt_max);
-		smtp_server_refuse(s, REPLY_TOO_MANY_RECIPIENTS, &limit);
-		if (s->txn.overshoot++ < RCPT_OVERSHOOT_MAX)
-			s->errors--; /* the client cannot know how many we take */
-		return;
-	}
-	s->step.notify = p.notify;
-	s->step.orcpt = p.orcpt;
-	smtp_server_ask(s, SMTP_STEP_RCPT);
-}
-
-static void on_data(struct smtp_server *s, struct span args)
-{
-	if (args.n)
-		smtp_server_refuse(s, REPLY_SYNTAX_DATA, NULL);
-	else
-		smtp_server_ask(s, SMTP_STEP_DATA);
-}
-
 static void on_rset(struct smtp_server *s, struct span args)
 {
 	if (args.n) {
@@ -359,7 +326,7 @@ static void on_noop(struct smtp_server *s, struct span args)
 			word.n += args.p[word.n] == '\\';
 		word.n++;
 	} else {
-		while (word.n < args.n && !is_blank(args.p[word.n]))
+		while (word.n < args.n && !smtp_is_blank(args.p[word.n]))
 			word.n++;
 	}
 	if (word.n != args.n)
@@ -368,36 +335,41 @@ static void on_noop(struct smtp_server *s, struct span args)
 		smtp_server_say(s, REPLY_OK, NULL);
 }
 
-/* An address with or without brackets, a local part alone. */
-static void on_vrfy(struct smtp_server *s, struct span args)
+static void on_starttls(struct smtp_server *s, struct span args)
 {
-	size_t used = 0;
-	int rc;
-
-	if (args.n == 0) {
-		smtp_server_refuse(s, REPLY_SYNTAX_VRFY, NULL);
-		return;
-	}
-	rc = smtp_path_parse(args, SMTP_PATH_LENIENT, &s->arena, &s->step.address, &used);
-	if (rc == -ERR_NOMEM)
-		s->failed = true;
-	else if (rc < 0 || used != args.n)
-		smtp_server_refuse(s, REPLY_BAD_RECIPIENT_SYNTAX, NULL);
+	if (args.n)
+		smtp_server_refuse(s, REPLY_SYNTAX_STARTTLS, NULL);
 	else
-		smtp_server_ask(s, SMTP_STEP_VRFY);
+		smtp_server_ask(s, SMTP_STEP_STARTTLS);
 }
 
-/* The verbs that the table has and this server takes. */
+/* A node, "@" and a domain for it and those below, or "#" and a queue's name; RFC 1985 5.2. */
+static void on_etrn(struct smtp_server *s, struct span args)
+{
+	struct span name = args;
+
+	if (name.n && (name.p[0] == '@' || name.p[0] == '#'))
+		name = span_skip(name, 1);
+	if (!smtp_domain_valid(name)) {
+		smtp_server_refuse(s, REPLY_SYNTAX_ETRN, NULL);
+		return;
+	}
+	s->step.argument = args;
+	smtp_server_ask(s, SMTP_STEP_ETRN);
+}
+
+/* The verbs that the table has and this client may use. */
 static void on_help(struct smtp_server *s, struct span args)
 {
 	struct reply_args help = { 0 };
+	unsigned offered = smtp_server_offered(s);
 	struct buf text;
 
 	(void)args;
 	buf_init(&text, 512);
 	buf_add_str(&text, "Commands:");
 	for (size_t i = 0; i < smtp_command_count; i++)
-		if (smtp_commands[i].run && !(smtp_commands[i].extension & ~s->o.extensions))
+		if (smtp_commands[i].run && !(smtp_commands[i].extension & ~offered))
 			buf_addf(&text, " %s", smtp_commands[i].verb);
 	s->failed |= text.failed;
 	help.field[REPLY_FIELD_detail] = buf_span(&text);

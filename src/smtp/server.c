@@ -23,6 +23,9 @@
 /* Spans of one command: no more than a few copies of a line. */
 #define STEP_MEMORY_MAX (256 * 1024)
 
+/* One reply, kept until the chunk that it refuses is read away: eight lines of 512 octets. */
+#define HELD_MAX 4096
+
 #define LINE_OCTETS_MIN 512 /* RFC 5321 4.5.3.1.4 */
 
 void smtp_server_options_init(
@@ -32,7 +35,9 @@ void smtp_server_options_init(
 		.catalogue = cat,
 		.hostname = hostname,
 		.extensions = SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME |
-		    SMTP_EXT_ENHANCEDSTATUSCODES | SMTP_EXT_DSN | SMTP_EXT_VRFY,
+		    SMTP_EXT_ENHANCEDSTATUSCODES | SMTP_EXT_DSN | SMTP_EXT_VRFY |
+		    SMTP_EXT_CHUNKING | SMTP_EXT_BINARYMIME | SMTP_EXT_SMTPUTF8 | SMTP_EXT_LIMITS |
+		    SMTP_EXT_ETRN,
 		.message_octets_max = 10240000,
 		.rcpt_max = 1000,
 		.line_octets_max = 2048,
@@ -55,8 +60,12 @@ int smtp_server_new(const struct smtp_server_options *o, uint64_t now_ms, struct
 	if (s->o.line_octets_max < LINE_OCTETS_MIN)
 		s->o.line_octets_max = LINE_OCTETS_MIN;
 	catalogue_ref(o->catalogue);
-	buf_init(&s->line, s->o.line_octets_max);
+	s->tls = s->o.tls;
+	buf_init(&s->line,
+	    s->o.line_octets_max > SMTP_SASL_LINE_MAX ? s->o.line_octets_max : SMTP_SASL_LINE_MAX);
 	buf_init(&s->out, OUTPUT_MAX);
+	buf_init(&s->held, HELD_MAX);
+	buf_init(&s->secret, SMTP_SASL_LINE_MAX);
 	arena_init(&s->arena, STEP_MEMORY_MAX);
 	s->txn.line_fault = s->txn.fault = s->step.fault = s->step.reply = -1;
 	s->close_reply = -1;
@@ -72,7 +81,11 @@ void smtp_server_free(struct smtp_server **sp)
 	if (!s)
 		return;
 	catalogue_unref(&s->o.catalogue);
+	smtp_server_wipe(&s->line);
+	smtp_server_wipe(&s->secret);
 	buf_done(&s->line);
+	buf_done(&s->secret);
+	buf_done(&s->held);
 	buf_done(&s->out);
 	arena_done(&s->arena);
 	free(s->client);
@@ -128,6 +141,8 @@ static void fill_args(const struct smtp_server *s, struct reply_args *args)
 		fill(args, REPLY_FIELD_sender, step->address.address);
 	if (step->kind == SMTP_STEP_RCPT)
 		fill(args, REPLY_FIELD_recipient, step->address.address);
+	if (step->kind == SMTP_STEP_MESSAGE)
+		fill(args, REPLY_FIELD_octets, step->args.field[REPLY_FIELD_octets]);
 	if (step->kind == SMTP_STEP_VRFY)
 		fill(args, REPLY_FIELD_address, step->address.address);
 }
@@ -138,6 +153,7 @@ int smtp_server_say(struct smtp_server *s, int reply, const struct reply_args *a
 	int code;
 
 	fill_args(s, &all);
+	s->o.format.utf8 = s->txn.smtputf8 || s->step.smtputf8;
 	code = catalogue_render(s->o.catalogue, reply, &s->o.format, &all, &s->out);
 	if (code < 0) {
 		s->failed = true;
@@ -148,12 +164,15 @@ int smtp_server_say(struct smtp_server *s, int reply, const struct reply_args *a
 
 void smtp_server_refuse(struct smtp_server *s, int reply, const struct reply_args *args)
 {
-	smtp_server_say(s, reply, args);
+	int code = smtp_server_say(s, reply, args);
+
 	s->errors++;
 	s->step.kind = SMTP_STEP_REFUSED;
 	s->step.reply = reply;
 	s->step.args = args ? *args : (struct reply_args){ 0 };
 	fill_args(s, &s->step.args);
+	if (code == 421 || code == 521)
+		smtp_server_close(s, reply);
 }
 
 void smtp_server_close(struct smtp_server *s, int reply)
@@ -161,6 +180,8 @@ void smtp_server_close(struct smtp_server *s, int reply)
 	if (s->closing)
 		return;
 	smtp_server_txn_reset(s, false);
+	s->want_auth_end |= s->state == SMTP_ST_AUTH;
+	s->want_tls = false;
 	s->closing = true;
 	s->close_reply = reply;
 	smtp_server_state_set(s, SMTP_ST_CLOSED);
@@ -179,6 +200,7 @@ static void step_drop(struct smtp_server *s)
 		return;
 	s->step = (struct smtp_step){ .fault = -1, .reply = -1 };
 	s->waiting = false;
+	smtp_server_wipe(&s->secret);
 	arena_reset(&s->arena);
 }
 
@@ -191,9 +213,20 @@ static bool advance(struct smtp_server *s)
 		smtp_server_say(s, REPLY_TOO_MANY_ERRORS, NULL);
 		smtp_server_close(s, REPLY_TOO_MANY_ERRORS);
 	}
-	if (s->want_reset) {
+	if ((s->state == SMTP_ST_CHUNK && s->txn.chunk_left == 0) ||
+	    (s->state == SMTP_ST_SKIP && s->skip_left == 0))
+		smtp_server_chunk_end(s);
+	if (s->step.kind != SMTP_STEP_NONE) {
+		/* the chunk was the last: MESSAGE */
+	} else if (s->want_reset) {
 		s->want_reset = false;
 		s->step.kind = SMTP_STEP_RESET;
+	} else if (s->want_auth_end) {
+		s->want_auth_end = false;
+		s->step.kind = SMTP_STEP_AUTH_END;
+	} else if (s->want_tls) {
+		s->want_tls = false;
+		smtp_server_ask(s, SMTP_STEP_TLS);
 	} else if (s->closing) {
 		s->step.kind = SMTP_STEP_CLOSE;
 		s->step.reply = s->close_reply;
@@ -207,11 +240,18 @@ static bool advance(struct smtp_server *s)
 static void idle(struct smtp_server *s)
 {
 	if (s->line_done || buf_len(&s->line) == 0) {
+		smtp_server_wipe(&s->line);
 		buf_done(&s->line);
 		s->line_done = s->line_long = s->line_cr = false;
 	}
 	arena_done(&s->arena);
 	smtp_server_trim(s);
+}
+
+/* Are octets on their way that are no command? */
+static bool is_reading(const struct smtp_server *s)
+{
+	return s->state == SMTP_ST_BODY || s->state == SMTP_ST_CHUNK || s->state == SMTP_ST_SKIP;
 }
 
 void smtp_server_trim(struct smtp_server *s)
@@ -235,19 +275,23 @@ int smtp_server_feed(
 	while (!(found = advance(s)) && at < len && !s->failed) {
 		if (s->state == SMTP_ST_BODY)
 			at += smtp_server_body(s, buf + at, len - at);
+		else if (s->state == SMTP_ST_CHUNK)
+			at += smtp_server_chunk(s, buf + at, len - at);
+		else if (s->state == SMTP_ST_SKIP)
+			at += smtp_server_skip(s, len - at);
 		else
 			at += smtp_server_line(s, buf + at, len - at);
 	}
 	if (s->step.kind == SMTP_STEP_CLOSE)
 		at = len; /* nobody will ever read it */
 	*used_r = at;
-	if (s->touched || (at && s->state == SMTP_ST_BODY)) {
+	if (s->touched || (at && is_reading(s))) {
 		s->touched = false;
 		s->deadline_ms = now_ms + s->o.timeout_ms;
 	}
 	if (s->failed)
 		return -ERR_NOMEM;
-	if (!found && s->state != SMTP_ST_BODY)
+	if (!found && !is_reading(s))
 		idle(s);
 	return found;
 }
@@ -257,51 +301,8 @@ const struct smtp_step *smtp_server_step(const struct smtp_server *s)
 	return &s->step;
 }
 
-/* Keywords of EHLO in the order in which Postfix lists them. */
-static const struct {
-	unsigned extension;
-	const char *keyword;
-	const char *rfc;
-} keywords[] = {
-	{ SMTP_EXT_PIPELINING, "PIPELINING", "2920" },
-	{ SMTP_EXT_SIZE, "SIZE", "1870" },
-	{ SMTP_EXT_VRFY, "VRFY", "5321#4.1.1.1" },
-	{ SMTP_EXT_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES", "2034" },
-	{ SMTP_EXT_8BITMIME, "8BITMIME", "6152" },
-	{ SMTP_EXT_DSN, "DSN", "3461" },
-};
-
-/* The reply ends in "250 host CRLF" at last_line: go on with one keyword a line. */
-static void add_keywords(struct smtp_server *s, int code, size_t last_line)
-{
-	struct buf *out = &s->out;
-
-	for (size_t i = 0; i < sizeof(keywords) / sizeof(*keywords); i++) {
-		if (!(s->o.extensions & keywords[i].extension))
-			continue;
-		out->data[out->start + last_line + 3] = '-';
-		last_line = buf_len(out);
-		buf_addf(out, "%d %s", code, keywords[i].keyword);
-		if (keywords[i].extension == SMTP_EXT_SIZE && s->o.message_octets_max)
-			buf_addf(out, " %llu", (unsigned long long)s->o.message_octets_max);
-		buf_add_str(out, "\r\n");
-	}
-	s->failed |= out->failed;
-}
-
-static void extend_ehlo(struct smtp_server *s, int code, size_t from)
-{
-	struct span all = buf_span(&s->out), said = span_skip(all, from);
-	ptrdiff_t lf;
-
-	if (said.n < 6)
-		return;
-	lf = span_rfind(span_of(said.p, said.n - 1), '\n');
-	add_keywords(s, code, from + (lf < 0 ? 0 : (size_t)lf + 1));
-}
-
 /* The host said yes to the step. */
-static void granted(struct smtp_server *s)
+static void granted(struct smtp_server *s, int code)
 {
 	/* clang-format off */
 	switch (s->step.kind) {
@@ -314,6 +315,8 @@ static void granted(struct smtp_server *s)
 		smtp_server_state_set(s, SMTP_ST_READY);
 		break;
 	case SMTP_STEP_MAIL:
+		s->txn.binary = s->step.body_binary;
+		s->txn.smtputf8 = s->step.smtputf8;
 		smtp_server_state_set(s, SMTP_ST_MAIL);
 		break;
 	case SMTP_STEP_RCPT:
@@ -321,16 +324,22 @@ static void granted(struct smtp_server *s)
 		smtp_server_state_set(s, SMTP_ST_RCPT);
 		break;
 	case SMTP_STEP_DATA:
-		smtp_server_state_set(s, SMTP_ST_BODY);
+		smtp_server_state_set(s, s->step.chunked ? SMTP_ST_CHUNK : SMTP_ST_BODY);
+		break;
+	case SMTP_STEP_STARTTLS:
+		s->want_tls = true;
+		smtp_server_state_set(s, SMTP_ST_TLS);
+		break;
+	case SMTP_STEP_AUTH:
+	case SMTP_STEP_AUTH_RESPONSE:
+		s->authenticated = code / 100 == 2;
+		smtp_server_state_set(s, s->authenticated ? SMTP_ST_READY : SMTP_ST_AUTH);
 		break;
 	case SMTP_STEP_MESSAGE: /* a good message makes up for earlier errors, as in Postfix */
 		s->errors = s->junk = 0;
 		smtp_server_txn_reset(s, true);
 		break;
-	case SMTP_STEP_STARTTLS:
 	case SMTP_STEP_TLS:
-	case SMTP_STEP_AUTH:
-	case SMTP_STEP_AUTH_RESPONSE:
 	case SMTP_STEP_AUTH_END:
 	case SMTP_STEP_XCLIENT:
 	case SMTP_STEP_XFORWARD:
@@ -361,32 +370,50 @@ static void refused(struct smtp_server *s, const struct reply_args *args)
 	s->errors++;
 	if (s->step.kind == SMTP_STEP_MESSAGE)
 		smtp_server_txn_reset(s, true);
+	if (s->step.kind == SMTP_STEP_AUTH_RESPONSE)
+		smtp_server_state_set(s, SMTP_ST_READY);
+}
+
+/* 354 answers DATA and 334 AUTH, and nothing else does; 2xx ends AUTH as well. */
+static bool is_fitting(const struct smtp_step *step, int code)
+{
+	bool data = step->kind == SMTP_STEP_DATA;
+	bool auth = step->kind == SMTP_STEP_AUTH || step->kind == SMTP_STEP_AUTH_RESPONSE;
+
+	if (!code || code >= 400)
+		return true;
+	return code / 100 == 3 ? (code == 354 ? data : auth) : !data;
 }
 
 int smtp_server_answer(struct smtp_server *s, int reply, const struct reply_args *args)
 {
 	const struct cat_reply *row = catalogue_reply(s->o.catalogue, reply);
+	struct reply_args all = args ? *args : (struct reply_args){ 0 };
 	size_t from = buf_len(&s->out);
 	int code;
 
-	if (!s->waiting || !row)
+	if (!s->waiting || s->step.kind == SMTP_STEP_TLS || !row ||
+	    !is_fitting(&s->step, row->code))
 		return -ERR_INVAL;
 	/* a message with a fault is never taken, whatever the host thinks of it */
 	if (s->step.fault >= 0 && row->code && row->code < 400)
 		return -ERR_INVAL;
-	/* 354 answers DATA and nothing else does */
-	if (row->code && row->code < 400 &&
-	    (row->code / 100 == 3) != (s->step.kind == SMTP_STEP_DATA))
-		return -ERR_INVAL;
-	code = smtp_server_say(s, reply, args);
+	if (row->code == 334)
+		code = smtp_server_auth_challenge(s, row->code, all.field[REPLY_FIELD_detail]);
+	else
+		code = smtp_server_say(s, reply, &all);
 	if (s->failed)
 		return -ERR_NOMEM;
 	if (code < 400) {
 		if (s->step.kind == SMTP_STEP_HELO && s->step.esmtp)
-			extend_ehlo(s, code, from);
-		granted(s);
+			smtp_server_add_keywords(s, code, from);
+		if (s->step.kind == SMTP_STEP_DATA && s->step.chunked)
+			buf_truncate(&s->out, from); /* the octets are on their way already */
+		granted(s, code);
 	} else {
 		refused(s, args);
+		if (s->step.kind == SMTP_STEP_DATA && s->step.chunked && code != 421 && code != 521)
+			smtp_server_chunk_refused(s, from, reply);
 	}
 	step_drop(s);
 	s->touched = true;
@@ -443,13 +470,23 @@ unsigned smtp_server_extensions(const struct smtp_server *s)
 
 void smtp_server_tls_active(struct smtp_server *s, uint64_t now_ms)
 {
+	if (s->step.kind != SMTP_STEP_TLS)
+		return;
+	step_drop(s);
 	s->tls = true;
+	s->esmtp = s->authenticated = false;
+	smtp_server_state_set(s, s->o.helo_required ? SMTP_ST_START : SMTP_ST_READY);
 	s->deadline_ms = now_ms + s->o.timeout_ms;
 }
 
 void smtp_server_set_authenticated(struct smtp_server *s, bool authenticated)
 {
 	s->authenticated = authenticated;
+}
+
+unsigned smtp_server_offered(const struct smtp_server *s)
+{
+	return s->o.extensions & ~(unsigned)(s->tls ? SMTP_EXT_STARTTLS : SMTP_EXT_REQUIRETLS);
 }
 
 bool smtp_server_is_tls(const struct smtp_server *s)
@@ -489,10 +526,16 @@ bool smtp_server_in_transaction(const struct smtp_server *s)
 
 bool smtp_server_in_body(const struct smtp_server *s)
 {
-	return s->state == SMTP_ST_BODY;
+	return s->state == SMTP_ST_BODY || s->state == SMTP_ST_CHUNK;
 }
 
 const char *smtp_server_protocol(const struct smtp_server *s)
 {
-	return s->esmtp ? "ESMTP" : "SMTP";
+	static const char *const names[2][2][2] = { { { "ESMTP", "ESMTPA" },
+							{ "ESMTPS", "ESMTPSA" } },
+		{ { "UTF8SMTP", "UTF8SMTPA" }, { "UTF8SMTPS", "UTF8SMTPSA" } } };
+
+	if (!s->esmtp)
+		return "SMTP";
+	return names[s->txn.smtputf8][s->tls][s->authenticated];
 }

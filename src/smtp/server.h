@@ -100,8 +100,9 @@ struct smtp_server_options {
 	bool tls_required;     /* 530 5.7.0 Must issue a STARTTLS command first */
 	bool auth_without_tls; /* AUTH is offered and taken in clear as well */
 	bool auth_required;    /* 530 5.7.0 Authentication required, before MAIL, VRFY and ETRN */
-	const char *auth_mechanisms; /* "PLAIN LOGIN": what EHLO announces; outlives the session */
-	uint32_t mail_max;   /* messages of one session, announced with LIMITS; 0: no limit */
+	/* what EHLO announces and AUTH takes, "PLAIN LOGIN"; those that end in -PLUS only under
+	 * TLS; outlives the session */
+	const char *auth_mechanisms;
 	struct span session; /* id for the help address; outlives the session */
 };
 

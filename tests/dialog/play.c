@@ -163,6 +163,16 @@ static bool set_option(struct play *p, struct span value)
 		{ "ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCEDSTATUSCODES },
 		{ "DSN", SMTP_EXT_DSN },
 		{ "VRFY", SMTP_EXT_VRFY },
+		{ "STARTTLS", SMTP_EXT_STARTTLS },
+		{ "AUTH", SMTP_EXT_AUTH },
+		{ "CHUNKING", SMTP_EXT_CHUNKING },
+		{ "BINARYMIME", SMTP_EXT_BINARYMIME },
+		{ "SMTPUTF8", SMTP_EXT_SMTPUTF8 },
+		{ "LIMITS", SMTP_EXT_LIMITS },
+		{ "REQUIRETLS", SMTP_EXT_REQUIRETLS },
+		{ "ETRN", SMTP_EXT_ETRN },
+		{ "XCLIENT", SMTP_EXT_XCLIENT },
+		{ "XFORWARD", SMTP_EXT_XFORWARD },
 	};
 	const struct {
 		const char *name;
@@ -174,14 +184,30 @@ static bool set_option(struct play *p, struct span value)
 		{ "junk_limit", &p->o.junk_limit },
 		{ "hops_max", &p->o.hops_max },
 	};
+	const struct {
+		const char *name;
+		bool *to;
+	} flags[] = {
+		{ "helo_required", &p->o.helo_required },
+		{ "nul_refused", &p->o.nul_refused },
+		{ "tls", &p->o.tls },
+		{ "tls_required", &p->o.tls_required },
+		{ "auth_without_tls", &p->o.auth_without_tls },
+		{ "auth_required", &p->o.auth_required },
+	};
 	struct span name = word(&value);
 	uint64_t n;
 
-	if (span_eq(name, SPAN_LIT("without"))) {
-		for (size_t i = 0; i < COUNT(extensions); i++)
-			if (span_eq(value, span_str(extensions[i].keyword)))
-				p->o.extensions &= ~extensions[i].bit;
-		return true;
+	if (span_eq(name, SPAN_LIT("without")) || span_eq(name, SPAN_LIT("with"))) {
+		for (size_t i = 0; i < COUNT(extensions); i++) {
+			if (!span_eq(value, span_str(extensions[i].keyword)))
+				continue;
+			p->o.extensions &= ~extensions[i].bit;
+			if (span_eq(name, SPAN_LIT("with")))
+				p->o.extensions |= extensions[i].bit;
+			return true;
+		}
+		return fail(p, "no such extension");
 	}
 	if (span_u64(value, UINT32_MAX, &n) < 0)
 		return fail(p, "not a number");
@@ -190,10 +216,9 @@ static bool set_option(struct play *p, struct span value)
 			return *numbers[i].to = (uint32_t)n, true;
 	if (span_eq(name, SPAN_LIT("message_octets_max")))
 		return p->o.message_octets_max = n, true;
-	if (span_eq(name, SPAN_LIT("helo_required")))
-		return p->o.helo_required = n != 0, true;
-	if (span_eq(name, SPAN_LIT("nul_refused")))
-		return p->o.nul_refused = n != 0, true;
+	for (size_t i = 0; i < COUNT(flags); i++)
+		if (span_eq(name, span_str(flags[i].name)))
+			return *flags[i].to = n != 0, true;
 	return fail(p, "no such option");
 }
 
@@ -218,6 +243,11 @@ static bool set_host(struct play *p, struct span value)
 		{ "data", SMTP_STEP_DATA },
 		{ "message", SMTP_STEP_MESSAGE },
 		{ "vrfy", SMTP_STEP_VRFY },
+		{ "starttls", SMTP_STEP_STARTTLS },
+		{ "auth", SMTP_STEP_AUTH },
+		{ "response", SMTP_STEP_AUTH_RESPONSE },
+		{ "etrn", SMTP_STEP_ETRN },
+		{ "xforward", SMTP_STEP_XFORWARD },
 	};
 	struct span name = word(&value);
 	int reply = reply_by_id(value);
@@ -326,7 +356,7 @@ static bool event(struct play *p, struct span value)
 /* "X: value" or "X*9: value"; a remark or an empty line does nothing. */
 static bool run_line(struct play *p, struct span line)
 {
-	ptrdiff_t colon = span_find(line, ':');
+	ptrdiff_t colon = span_find(line, ':'), star;
 	struct span key, value;
 	uint64_t times = 1;
 
@@ -338,10 +368,10 @@ static bool run_line(struct play *p, struct span line)
 	value = span_skip(line, key.n + 1);
 	if (value.n && value.p[0] == ' ')
 		value = span_skip(value, 1);
-	if (key.n > 2 && key.p[1] == '*') {
-		if (span_u64(span_skip(key, 2), 100000, &times) < 0)
+	if ((star = span_find(key, '*')) > 0) {
+		if (span_u64(span_skip(key, (size_t)star + 1), 100000, &times) < 0)
 			return fail(p, "not a number of times");
-		key.n = 1;
+		key.n = (size_t)star;
 	}
 	if (key.p[0] == 'C') {
 		if (buf_len(&p->pending) == 0 && !expect_silence(p))
@@ -506,6 +536,7 @@ static void play_file(const char *path)
 
 		b.split = splits[i];
 		smtp_server_options_init(&p.o, catalogue_builtin(), "mx.example.org");
+		p.o.auth_mechanisms = "PLAIN LOGIN";
 		buf_init(&p.pending, SCRIPT_MAX);
 		buf_init(&p.heard, SCRIPT_MAX);
 		ok = play_once(&p, buf_span(&script));

@@ -37,6 +37,17 @@ DIALOGUES = {
     "relaying and recipients": OPEN + [
         "RCPT TO:<x@elsewhere.test>", "RCPT TO:<postmaster>", "RCPT TO:<@a,@b:x@example.test>", "RCPT TO:x@example.test",
         "RCPT TO:<\"a b\"@example.test>"],
+    "chunks": [
+        "EHLO x", "BDAT 0", "BDAT 0 LAST", "MAIL FROM:<a@b.test>", "BDAT 0 LAST", "RCPT TO:<x@example.test>", "RSET",
+        "MAIL FROM:<a@b.test>", "RCPT TO:<x@example.test>", "BDAT 0", "QUIT"],
+    "a chunk and then other commands": OPEN + [
+        "RCPT TO:<x@example.test>", "BDAT 4\r\nab", "DATA", "MAIL FROM:<a@b.test>", "RCPT TO:<x@example.test>", "NOOP",
+        "RSET", "QUIT"],
+    "a chunk without a size": OPEN + ["RCPT TO:<x@example.test>", "BDAT x"],
+    "a chunk with a word behind": OPEN + ["RCPT TO:<x@example.test>", "BDAT 0 FIRST"],
+    "addresses beyond ASCII": [
+        "EHLO x", "MAIL FROM:<a@b.test> SMTPUTF8", "RSET", "MAIL FROM:<\xc3\xa4@b.test>", "RSET", "MAIL FROM:<\xc3@b.test>",
+        "MAIL FROM:<\xc3\xa4@b.test> SMTPUTF8", "RCPT TO:<\xc3\xa4@elsewhere.test>"],
     "commands that are not for us": ["ETRN x", "EXPN x", "AUTH PLAIN", "TURN"],
     "a web browser": ["GET / HTTP/1.0"],
     "a proxy": ["CONNECT x:25"],
@@ -51,11 +62,20 @@ DIFFERS = {
         "EXPN and TURN are known verbs that we do not have, RFC 5321 4.2.4",
     ("503 Error: send HELO/EHLO first\r\n", "503 5.5.1 Error: send HELO/EHLO first\r\n"):
         "Postfix leaves the status out for ETRN alone",
+    ("501 5.5.4 Syntax: VRFY address [SMTPUTF8]\r\n", "501 5.5.4 Syntax: VRFY address\r\n"):
+        "the list has it without",
+    ("503 5.5.1 Error: nested MAIL command\r\n", "503 5.5.1 Error: MAIL after BDAT\r\n"): "ours is the nearer cause",
+    ("250 2.1.0 Ok\r\n", "553 5.6.7 Must declare SMTPUTF8 to send unicode address\r\n"):
+        "Postfix asks for it with strict_smtputf8 only",
+    ("551 5.0.0 Discarded 0 bytes after earlier error\r\n", "503 5.5.1 Error: need RCPT command\r\n"):
+        "a refused chunk ends the transaction, and the next one is told what is missing",
+    ("521 5.5.4 Syntax: BDAT count [LAST]\r\n", "501 5.5.4 Syntax: BDAT count [LAST]\r\n"):
+        "the count is known, so the chunk is read away and the session lives; the list has both",
 }
 SETTINGS = {
     "mynetworks": "192.0.2.0/24", "smtpd_relay_restrictions": "reject_unauth_destination", "relay_domains": "example.test",
     "relay_recipient_maps": "inline:{{x@example.test=x},{\"a b\"@example.test=x}}", "smtpd_helo_required": "yes",
-    "smtpd_error_sleep_time": "0", "smtpd_hard_error_limit": "100", "smtpd_soft_error_limit": "100",
+    "smtputf8_enable": "yes", "smtpd_error_sleep_time": "0", "smtpd_hard_error_limit": "100", "smtpd_soft_error_limit": "100",
     "message_size_limit": "52428800"}
 CONFIG = (LOCAL.replace("]", "], recipients: [x@example.test, '\"a b\"@example.test']", 1) +
           "mynetworks: []\nreply_style: postfix\nlimits: {{errors_soft: 100, errors_hard: 100}}\n")

@@ -7,6 +7,7 @@
 #include "catalogue/reply_ids.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #define LOG_MAX (64 * 1024 * 1024)
 
@@ -64,9 +65,59 @@ static void answer(struct smtp_host *h, int yes)
 	args.field[REPLY_FIELD_client] = SPAN_LIT("client.example[192.0.2.1]");
 	args.field[REPLY_FIELD_client_address] = SPAN_LIT("192.0.2.1");
 	args.field[REPLY_FIELD_queue_id] = SPAN_LIT("4Q");
-	args.field[REPLY_FIELD_domain] = step->address.domain;
+	args.field[REPLY_FIELD_domain] =
+	    step->kind == SMTP_STEP_ETRN ? step->argument : step->address.domain;
+	args.field[REPLY_FIELD_detail] = SPAN_LIT("");
 	rc = smtp_server_answer(h->server, reply, &args);
 	assert(rc > 0);
+}
+
+/* LOGIN wants two responses, PLAIN one; the last of them must be or end in "secret". */
+static void auth_round(struct smtp_host *h, struct span response)
+{
+	struct reply_args args = { 0 };
+	int rc;
+
+	if (h->answers[SMTP_STEP_AUTH] >= 0 || h->answers[SMTP_STEP_AUTH_RESPONSE] >= 0) {
+		answer(h, REPLY_AUTH_OK);
+		return;
+	}
+	args.field[REPLY_FIELD_detail] =
+	    h->auth_rounds > 1 ? SPAN_LIT("Username:") : SPAN_LIT("Password:");
+	if (h->auth_rounds-- > 0)
+		rc = smtp_server_answer(h->server, REPLY_AUTH_CHALLENGE, &args);
+	else if (span_ends_nocase(response, SPAN_LIT("secret")))
+		rc = smtp_server_answer(h->server, REPLY_AUTH_OK, &args);
+	else
+		rc = smtp_server_answer(h->server, REPLY_AUTH_FAILED, &args);
+	assert(rc > 0);
+}
+
+static void on_auth(struct smtp_host *h, const struct smtp_step *step)
+{
+	word(h, "AUTH", step->argument);
+	h->auth_rounds = span_eq(step->argument, SPAN_LIT("LOGIN")) ? 2 : 1;
+	if (step->has_initial) {
+		word(h, "INITIAL", step->octets);
+		h->auth_rounds--;
+	}
+	auth_round(h, step->octets);
+}
+
+static void on_peer(struct smtp_host *h, const char *verb, const struct smtp_step *step)
+{
+	static const char *const names[] = {
+#define X(name, doc) #name,
+		SMTP_PEER_ATTRIBUTES(X)
+#undef X
+	};
+
+	word(h, verb, (struct span){ 0 });
+	for (int i = 0; i < SMTP_PEER_COUNT; i++)
+		if (step->peer.state[i] == SMTP_PEER_VALUE)
+			word(h, names[i], step->peer.value[i]);
+		else if (step->peer.state[i] != SMTP_PEER_ABSENT)
+			word(h, names[i], SPAN_LIT("?"));
 }
 
 static void on_message(struct smtp_host *h)
@@ -87,7 +138,7 @@ static void on_message(struct smtp_host *h)
 			buf_add_span(&h->message, buf_span(&h->body));
 			h->messages++;
 		}
-		answer(h, REPLY_QUEUED);
+		answer(h, step->chunked ? REPLY_BDAT_QUEUED : REPLY_QUEUED);
 	}
 	buf_reset(&h->body);
 }
@@ -110,7 +161,7 @@ static bool take(struct smtp_host *h)
 		answer(h, REPLY_MAIL_OK);
 		break;
 	case SMTP_STEP_RCPT: word(h, "RCPT", step->address.address); answer(h, REPLY_RCPT_OK); break;
-	case SMTP_STEP_DATA: word(h, "DATA", none); answer(h, REPLY_DATA_GO); break;
+	case SMTP_STEP_DATA: word(h, step->chunked ? "BDAT" : "DATA", none); answer(h, REPLY_DATA_GO); break;
 	case SMTP_STEP_BODY: buf_add_span(&h->body, step->octets); break;
 	case SMTP_STEP_MESSAGE: on_message(h); break;
 	case SMTP_STEP_VRFY: word(h, "VRFY", step->address.address); answer(h, REPLY_VRFY_OK); break;
@@ -121,14 +172,23 @@ static bool take(struct smtp_host *h)
 		h->closed = true;
 		h->close_reply = step->reply;
 		break;
-	case SMTP_STEP_STARTTLS:
-	case SMTP_STEP_AUTH:
-	case SMTP_STEP_AUTH_RESPONSE:
-	case SMTP_STEP_ETRN:
-	case SMTP_STEP_XFORWARD:
+	case SMTP_STEP_STARTTLS: word(h, "STARTTLS", none); answer(h, REPLY_TLS_READY); break;
 	case SMTP_STEP_TLS:
-	case SMTP_STEP_AUTH_END:
-	case SMTP_STEP_XCLIENT:
+		word(h, "TLS", none);
+		smtp_server_tls_active(h->server, h->now_ms);
+		break;
+	case SMTP_STEP_AUTH: on_auth(h, step); break;
+	case SMTP_STEP_AUTH_RESPONSE:
+		word(h, "RESPONSE", step->octets);
+		auth_round(h, step->octets);
+		break;
+	case SMTP_STEP_AUTH_END: word(h, "AUTH_END", none); break;
+	case SMTP_STEP_ETRN: word(h, "ETRN", step->argument); answer(h, REPLY_ETRN_STARTED); break;
+	case SMTP_STEP_XCLIENT: on_peer(h, "XCLIENT", step); break;
+	case SMTP_STEP_XFORWARD:
+		on_peer(h, "XFORWARD", step);
+		answer(h, REPLY_OK);
+		break;
 	case SMTP_STEP_NONE: assert(!"a step of no kind"); break;
 	}
 	/* clang-format on */
@@ -192,4 +252,19 @@ void smtp_host_forget(struct smtp_host *h)
 {
 	buf_reset(&h->log);
 	buf_reset(&h->output);
+}
+
+bool smtp_host_said(struct smtp_host *h, const struct cat_reply *row)
+{
+	const char *output = smtp_host_output(h);
+	char want[600];
+	int n =
+	    snprintf(want, sizeof(want), "%u%c", row->code, strlen(output) > 3 ? output[3] : ' ');
+
+	if (row->enhanced.class_)
+		n += snprintf(want + n, sizeof(want) - (size_t)n, "%u.%u.%u ", row->enhanced.class_,
+		    row->enhanced.subject, row->enhanced.detail);
+	snprintf(
+	    want + n, sizeof(want) - (size_t)n, "%.*s", (int)strcspn(row->text, "{\n"), row->text);
+	return strncmp(output, want, strlen(want)) == 0;
 }

@@ -19,11 +19,12 @@ struct smtp_host {
 	struct buf body;    /* of the open message */
 	struct buf message; /* the last one that was accepted */
 	uint64_t now_ms;
-	int answers[16]; /* by step kind: reply id for the next step of that kind, -1: yes */
+	int answers[32]; /* by step kind: reply id for the next step of that kind, -1: yes */
 	unsigned messages;
 	bool closed;
 	int close_reply;
 	bool early;
+	unsigned auth_rounds; /* responses of the exchange that is open */
 };
 
 /* Options are the test's; the server is made from them. */
@@ -39,5 +40,8 @@ void smtp_host_say(struct smtp_host *h, const char *lines); /* a C string, all a
 const char *smtp_host_log(struct smtp_host *h);
 const char *smtp_host_output(struct smtp_host *h);
 void smtp_host_forget(struct smtp_host *h);
+
+/* Does the output begin with this reply?  (Its text counts up to the first field.) */
+bool smtp_host_said(struct smtp_host *h, const struct cat_reply *row);
 
 #endif

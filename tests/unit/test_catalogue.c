@@ -33,6 +33,21 @@ static const char *render(const struct catalogue *cat, int reply, const struct r
 	return buf_cstr(&out);
 }
 
+static void letters_beyond_ascii_are_shown_only_to_who_can_read_them(void **state)
+{
+	struct reply_format f = { REPLY_STYLE_POSTFIX, NULL, false };
+	struct reply_args a = { 0 };
+
+	(void)state;
+	/* two letters, half a letter, a control of C1 */
+	a.field[REPLY_FIELD_recipient] = SPAN_LIT("\xc3\xa4\xe4\xbe\x8b@x.test \xe4\xbe \xc2\x85");
+	assert_non_null(strstr(
+	    render(catalogue_builtin(), REPLY_RELAY_DENIED, &f, &a, NULL), "<?????@x.test ?? ??>"));
+	f.utf8 = true;
+	assert_non_null(strstr(render(catalogue_builtin(), REPLY_RELAY_DENIED, &f, &a, NULL),
+	    "<\xc3\xa4\xe4\xbe\x8b@x.test ?? ??>"));
+}
+
 static void replies_are_rendered_to_the_letter_of_postfix(void **state)
 {
 	struct reply_args a = { 0 };
@@ -385,6 +400,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replies_are_rendered_to_the_letter_of_postfix),
+		cmocka_unit_test(letters_beyond_ascii_are_shown_only_to_who_can_read_them),
 		cmocka_unit_test(style_postern_adds_policy_code_and_help),
 		cmocka_unit_test(codes_of_access_tables_come_from_fields),
 		cmocka_unit_test(no_field_makes_a_line_too_long_or_unprintable),
