@@ -42,7 +42,7 @@ static void read_words(void *arg, const struct event *ev, struct span json)
 	struct buf line;
 
 	(void)json;
-	if (ev->type == EVENT_SESSION_CLOSED)
+	if (ev->type == EVENT_SESSION_OPENED || ev->type == EVENT_SESSION_CLOSED)
 		return;
 	buf_init(&line, 65536);
 	event_words(ev, &line);

@@ -19,6 +19,7 @@
 	X(SERVER_STARTED, "server_started", "the server takes mail from now on")                   \
 	X(SERVER_STOPPING, "server_stopping", "no new sessions; those that are open finish")       \
 	X(SERVER_STOPPED, "server_stopped", "everything is on disk")                               \
+	X(SESSION_OPENED, "session_opened", "a client connected")                                  \
 	X(SESSION_CLOSED, "session_closed", "a client's connection ended; sum of what it did")     \
 	X(EARLY_TALKER, "early_talker", "a client sent octets before our banner")                  \
 	X(REFUSED, "refused", "we answered a client with 4xx or 5xx")                              \
@@ -49,14 +50,23 @@ struct event {
 	uint64_t queue_id; /* 0: none */
 	struct span session;
 	struct span client; /* name[address] */
+	const char *protocol;  /* "ESMTP", RFC 3848 */
+	const char *after;     /* the client's last verb, CONNECT, DATA, END-OF-MESSAGE */
+	const char *ended;     /* a session: quit, lost, timeout, errors, closed */
+	struct span commands;  /* of a session: "ehlo=1 rcpt=0/1 commands=1/2" */
+	const char *mechanism; /* of AUTH */
 	struct span helo;
 	bool has_sender; /* `sender` may be the null sender */
 	struct span sender;
 	struct span recipient;
+	struct span original; /* the recipient as it came in, when an alias made another of it */
+	uint32_t index;       /* which of `recipients` this one is, from 0 */
 	struct span message_id;
 	struct span host;     /* next host's name, or the mailbox */
 	struct span address;  /* its address and port */
-	const char *stage;    /* "rcpt" */
+	const char *transport; /* "smtp", "lmtp", "virtual" (a mailbox here), "discard", "error" */
+	bool expired;          /* given up because its time in the queue is over */
+	const char *stage;     /* "rcpt" */
 	const char *reply_id; /* of our own replies */
 	uint16_t code;
 	struct enhanced_status enhanced;
@@ -70,6 +80,8 @@ struct event {
 	uint64_t size;
 	uint32_t recipients;
 	int64_t delay_ms;  /* since reception */
+	int64_t spent_ms;  /* of these by the attempt itself */
+	int64_t uid;       /* submitted by this user of the system, + 1; 0: by nobody */
 	struct span trace; /* checks and facts behind a decision */
 	struct span detail;
 	uint64_t other_id; /* DSN's queue id, or that of the message it is about */

@@ -155,13 +155,22 @@ void event_json(const struct event *ev, struct buf *out)
 	opt_id(&j, "queue_id", ev->queue_id);
 	opt_span(&j, "session", ev->session);
 	opt_span(&j, "client", ev->client);
+	opt_str(&j, "protocol", ev->protocol);
 	opt_span(&j, "helo", ev->helo);
+	opt_str(&j, "after", ev->after);
+	opt_str(&j, "ended", ev->ended);
+	opt_span(&j, "commands", ev->commands);
+	opt_str(&j, "mechanism", ev->mechanism);
 	if (ev->has_sender)
 		json_put_span(&j, "sender", ev->sender);
 	opt_span(&j, "recipient", ev->recipient);
+	opt_span(&j, "original", ev->original);
 	opt_span(&j, "message_id", ev->message_id);
 	opt_span(&j, "host", ev->host);
 	opt_span(&j, "address", ev->address);
+	opt_str(&j, "transport", ev->transport);
+	if (ev->expired)
+		json_put_bool(&j, "expired", true);
 	opt_str(&j, "stage", ev->stage);
 	opt_str(&j, "reply_id", ev->reply_id);
 	status(&j, ev);
@@ -174,6 +183,10 @@ void event_json(const struct event *ev, struct buf *out)
 		json_put_int(&j, "recipients", ev->recipients);
 	if (ev->delay_ms)
 		json_put_ms(&j, "delay", ev->delay_ms);
+	if (ev->spent_ms)
+		json_put_ms(&j, "spent", ev->spent_ms);
+	if (ev->uid)
+		json_put_int(&j, "uid", ev->uid - 1);
 	opt_span(&j, "trace", ev->trace);
 	opt_span(&j, "detail", ev->detail);
 	opt_id(&j, "other_id", ev->other_id);

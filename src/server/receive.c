@@ -229,6 +229,7 @@ static void emit_received(struct session *s)
 		.queue_id = env->id,
 		.session = span_str(s->id),
 		.client = span_str(s->client),
+		.protocol = smtp_server_protocol(s->smtp),
 		.helo = env->helo,
 		.has_sender = true,
 		.sender = env->reverse_path,
@@ -246,6 +247,7 @@ static void emit_received(struct session *s)
 	}
 	for (size_t i = 0; i < env->rcpt_count; i++) {
 		ev.recipient = env->rcpts[i].address;
+		ev.index = (uint32_t)i;
 		event_emit(s->worker->shared->events, &ev);
 	}
 }

@@ -68,6 +68,8 @@ struct session {
 	char id[16];
 	uint64_t started_ms;
 	uint32_t messages, refusals;
+	int close_reply; /* that ended it; -1: the client left */
+	bool opened;     /* its event was emitted */
 	bool counted;    /* in server_clients */
 	bool committing; /* the writer has our op: the session must not go away */
 	bool delayed;    /* too many errors: nothing is read until the timer says so */

@@ -47,20 +47,52 @@ void session_free(struct session *s)
 		w->stopped(w->stopped_arg);
 }
 
+static void emit_opened(struct session *s)
+{
+	struct event ev = { .type = EVENT_SESSION_OPENED,
+		.session = span_str(s->id),
+		.client = span_str(s->client) };
+
+	if (!s->opened)
+		event_emit(s->worker->shared->events, &ev);
+	s->opened = true;
+}
+
+/* How the session ended, from the reply of its CLOSE; -1: the client was gone before. */
+static const char *ended(int reply)
+{
+	switch (reply) {
+	case -1:
+		return "lost";
+	case REPLY_BYE:
+		return "quit";
+	case REPLY_TIMEOUT:
+		return "timeout";
+	case REPLY_TOO_MANY_ERRORS:
+		return "errors";
+	default:
+		return "closed";
+	}
+}
+
 static void emit_closed(struct session *s)
 {
 	struct event ev = { .type = EVENT_SESSION_CLOSED,
 		.session = span_str(s->id),
 		.client = span_str(s->client),
-		.recipients = 0,
-		.attempts = s->messages,
+		.after = smtp_server_after(s->smtp),
+		.ended = ended(s->close_reply),
 		.delay_ms = (int64_t)(net_loop_now_ms(s->worker->loop) - s->started_ms) };
 	char text[64];
+	struct buf commands;
 
+	buf_init(&commands, 1024); /* a few octets for each verb there is */
+	smtp_server_counts(s->smtp, &commands);
 	snprintf(text, sizeof(text), "%u messages taken, %u refusals", s->messages, s->refusals);
-	ev.attempts = 0;
+	ev.commands = span_skip(buf_span(&commands), 1);
 	ev.detail = span_str(text);
 	event_emit(s->worker->shared->events, &ev);
+	buf_done(&commands);
 }
 
 /* End: what waits in the stream is still sent.  The struct goes now, or when its commit is
@@ -95,6 +127,8 @@ void session_refused(struct session *s, int reply, const struct reply_args *args
 	struct event ev = { .type = EVENT_REFUSED,
 		.session = span_str(s->id),
 		.client = span_str(s->client),
+		.protocol = smtp_server_protocol(s->smtp),
+		.after = smtp_server_after(s->smtp),
 		.has_sender = s->txn.open,
 		.sender = s->txn.env.reverse_path,
 		.trace = trace };
@@ -129,6 +163,7 @@ static void answer_connect(struct session *s)
 	struct reply_args args = no_args;
 	int reply = REPLY_BANNER;
 
+	emit_opened(s);
 	args.field[REPLY_FIELD_client] = span_str(s->client);
 	s->counted = server_clients_enter(
 	    w->shared->clients, &s->client_ip, w->cfg->sessions_per_client_max);
@@ -275,6 +310,7 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 		if (r <= 0)
 			break;
 		if (smtp_server_step(s->smtp)->kind == SMTP_STEP_CLOSE) {
+			s->close_reply = smtp_server_step(s->smtp)->reply;
 			r = -ERR_CLOSED;
 			break;
 		}
@@ -449,6 +485,7 @@ void session_start(struct server_worker *w, int fd, enum config_service service)
 	}
 	s->magic = SESSION_MAGIC;
 	s->worker = w;
+	s->close_reply = -1;
 	s->started_ms = net_loop_now_ms(w->loop);
 	make_id(s->id);
 	facts_init(&s->facts, FACTS_OCTETS_MAX);

@@ -141,6 +141,7 @@ void smtp_server_message_end(struct smtp_server *s)
 	if (s->step.fault >= 0)
 		s->step.args.field[REPLY_FIELD_limit] = smtp_server_number(s, 0, limit);
 	smtp_server_state_set(s, SMTP_ST_END);
+	s->after = "END-OF-MESSAGE";
 	smtp_server_ask(s, SMTP_STEP_MESSAGE);
 }
 

@@ -188,6 +188,7 @@ static void run_command(struct smtp_server *s, struct span line, bool more)
 	/* what stands behind AUTH is nobody's to read, not even when it is refused */
 	if (row && row->run == smtp_server_on_auth)
 		s->step.command = verb;
+	smtp_server_count(s, row);
 	if (reply < 0 && !row && is_foreign(verb)) {
 		smtp_server_say(s, REPLY_COMMAND_NON_SMTP, NULL);
 		smtp_server_close(s, REPLY_COMMAND_NON_SMTP);

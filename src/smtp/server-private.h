@@ -18,6 +18,8 @@
 #include "smtp/params.h"
 #include "smtp/server.h"
 
+struct smtp_command;
+
 /* One row per state; enum, name and documentation come from here.  MAIL to END: a transaction. */
 #define SMTP_SERVER_STATES(X)                                                                      \
 	X(CONNECT, "the host has not yet said whether it takes the connection")                    \
@@ -78,6 +80,9 @@ struct smtp_txn {
 	bool maybe_hop; /* and so far they are those of "Received" */
 };
 
+/* Rows of the table of commands, and one for verbs that it does not have. */
+#define SMTP_COUNTS_MAX 32
+
 struct smtp_server {
 	struct smtp_server_options o;
 	enum smtp_server_state state;
@@ -111,6 +116,13 @@ struct smtp_server {
 	struct buf secret;   /* an AUTH response, decoded; wiped with its step */
 	char *client;        /* name[address] for replies, kept from a refused CONNECT */
 	char numbers[2][24]; /* texts of {limit} and {octets} */
+	/* how often each command came, and with what success */
+	struct {
+		uint16_t all, good;
+	} counts[SMTP_COUNTS_MAX];
+	int counted;       /* row of the command at hand, -1: none, or it is settled */
+	int counted_code;  /* what it was answered last, 0: nothing yet */
+	const char *after; /* the last verb, for "lost connection after" */
 };
 
 /* server.c */
@@ -121,6 +133,8 @@ void smtp_server_txn_reset(struct smtp_server *s, bool told);
 int smtp_server_say(struct smtp_server *s, int reply, const struct reply_args *args);
 /* Refuse: say it, count it, make it the REFUSED step. */
 void smtp_server_refuse(struct smtp_server *s, int reply, const struct reply_args *args);
+/* A command of this row came (NULL: of none); how the one before ended is settled. */
+void smtp_server_count(struct smtp_server *s, const struct smtp_command *row);
 /* Nothing more is read; RESET when due, then CLOSE. */
 void smtp_server_close(struct smtp_server *s, int reply);
 /* Make this the step, waiting for its answer. */

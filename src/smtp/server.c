@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "catalogue/reply_ids.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -69,6 +70,8 @@ int smtp_server_new(const struct smtp_server_options *o, uint64_t now_ms, struct
 	arena_init(&s->arena, STEP_MEMORY_MAX);
 	s->txn.line_fault = s->txn.fault = s->step.fault = s->step.reply = -1;
 	s->close_reply = -1;
+	s->counted = -1;
+	s->after = "CONNECT";
 	s->deadline_ms = now_ms + s->o.timeout_ms;
 	*s_r = s;
 	return 0;
@@ -159,7 +162,63 @@ int smtp_server_say(struct smtp_server *s, int reply, const struct reply_args *a
 		s->failed = true;
 		return 0;
 	}
+	s->counted_code = code;
 	return code;
+}
+
+/* ---- counts ---- */
+
+/* How the command ended is what it was answered last: DATA by the reply to the message. */
+static void settle(struct smtp_server *s)
+{
+	if (s->counted >= 0 && s->counted_code && s->counted_code < 400 &&
+	    s->counts[s->counted].good < UINT16_MAX)
+		s->counts[s->counted].good++;
+	s->counted = -1;
+}
+
+void smtp_server_count(struct smtp_server *s, const struct smtp_command *row)
+{
+	settle(s);
+	s->counted = row ? (int)(row - smtp_commands) : (int)smtp_command_count;
+	assert(s->counted < SMTP_COUNTS_MAX);
+	if (s->counts[s->counted].all < UINT16_MAX)
+		s->counts[s->counted].all++;
+	s->counted_code = 0;
+	s->after = row ? row->verb : "UNKNOWN";
+}
+
+const char *smtp_server_after(const struct smtp_server *s)
+{
+	return s->after;
+}
+
+static void count_text(struct buf *out, const char *name, unsigned good, unsigned all)
+{
+	buf_add_char(out, ' ');
+	for (; *name; name++)
+		buf_add_char(out, (char)ascii_lower((uint8_t)*name));
+	buf_addf(out, "=%u", good);
+	if (good != all)
+		buf_addf(out, "/%u", all);
+}
+
+void smtp_server_counts(const struct smtp_server *s, struct buf *out)
+{
+	unsigned good_sum = 0, all_sum = 0;
+
+	for (size_t i = 0; i <= smtp_command_count; i++) {
+		unsigned good = s->counts[i].good, all = s->counts[i].all;
+		if ((int)i == s->counted && s->counted_code && s->counted_code < 400)
+			good++;
+		if (all)
+			count_text(
+			    out, i < smtp_command_count ? smtp_commands[i].verb : "unknown", good, all);
+		good_sum += good;
+		all_sum += all;
+	}
+	if (all_sum)
+		count_text(out, "commands", good_sum, all_sum);
 }
 
 void smtp_server_refuse(struct smtp_server *s, int reply, const struct reply_args *args)
@@ -210,6 +269,7 @@ static bool advance(struct smtp_server *s)
 	if (s->step.kind != SMTP_STEP_NONE)
 		return true;
 	if (!s->closing && s->errors >= s->o.error_hard_limit && s->o.error_hard_limit) {
+		settle(s);
 		smtp_server_say(s, REPLY_TOO_MANY_ERRORS, NULL);
 		smtp_server_close(s, REPLY_TOO_MANY_ERRORS);
 	}
@@ -428,6 +488,7 @@ int smtp_server_abort(struct smtp_server *s, int reply, const struct reply_args 
 
 	if (s->closing)
 		return 0;
+	settle(s);
 	code = smtp_server_say(s, reply, args); /* args may point into the step */
 	step_drop(s);
 	smtp_server_close(s, reply);

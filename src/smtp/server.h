@@ -258,6 +258,16 @@ uint32_t smtp_server_delay_ms(const struct smtp_server *s);
 bool smtp_server_in_transaction(const struct smtp_server *s);
 bool smtp_server_in_body(const struct smtp_server *s);
 
+/*
+ * Where the client is or was last: its last verb, CONNECT before any, DATA within the message,
+ * END-OF-MESSAGE behind it, UNKNOWN.  Static.
+ */
+const char *smtp_server_after(const struct smtp_server *s);
+
+/* Which commands came, how often with success, and how often, as Postfix writes it:
+ * " ehlo=1 mail=1 rcpt=0/2 quit=1 commands=3/5", appended; nothing when none came. */
+void smtp_server_counts(const struct smtp_server *s, struct buf *out);
+
 /* "SMTP", "ESMTP", "ESMTPSA" ... as RFC 3848 and RFC 6531 3.7.3 write it in Received. */
 const char *smtp_server_protocol(const struct smtp_server *s);
 
