@@ -36,9 +36,10 @@ struct net_tls_session {
 	bool pending;
 	bool has_end; /* reading ended with this; told once what came before is taken */
 	int end;
-	bool verify;   /* the client side wants names and a chain */
-	bool injected; /* octets came in clear behind the server's answer to STARTTLS */
-	int io_errno;  /* of the last call to the kernel that failed */
+	bool verify;      /* the client side wants names and a chain */
+	bool injected;    /* octets came in clear behind the server's answer to STARTTLS */
+	int io_errno;     /* of the last call to the kernel that failed */
+	struct buf first; /* read before TLS began, and part of it all the same */
 	char *names[VERIFY_MAX + 1];
 	char *sni;
 	struct net_tls_info info;
@@ -76,8 +77,17 @@ static int bio_write(BIO *bio, const char *p, int n)
 static int bio_read(BIO *bio, char *p, int n)
 {
 	struct net_tls_session *t = BIO_get_data(bio);
-	ssize_t r = recv(t->fd, p, (size_t)n, 0);
+	ssize_t r;
 
+	if (buf_len(&t->first)) {
+		size_t some = buf_len(&t->first) < (size_t)n ? buf_len(&t->first) : (size_t)n;
+		memcpy(p, buf_span(&t->first).p, some);
+		buf_consume(&t->first, some);
+		if (!buf_len(&t->first))
+			buf_done(&t->first);
+		return (int)some;
+	}
+	r = recv(t->fd, p, (size_t)n, 0);
 	if (!bio_result(bio, r))
 		BIO_set_retry_read(bio);
 	if (r == 0)
@@ -244,6 +254,7 @@ void net_tls_session_free(struct net_tls_session **tp)
 	for (size_t i = 0; i < VERIFY_MAX && t->names[i]; i++)
 		free(t->names[i]);
 	free(t->sni);
+	buf_done(&t->first);
 	net_tls_unref(&t->context);
 	free(t);
 }
@@ -263,13 +274,14 @@ static int session_new(struct net_stream *s, struct net_tls *context, struct net
 		return -ERR_NOMEM;
 	}
 	SSL_set_app_data(t->ssl, t);
+	buf_init(&t->first, NET_READ_OCTETS);
 	t->read_wants = UV_READABLE;
 	t->write_wants = UV_WRITABLE;
 	*t_r = t;
 	return 0;
 }
 
-int net_stream_tls_accept(struct net_stream *s, struct net_tls *context)
+int net_stream_tls_accept_from(struct net_stream *s, struct net_tls *context, struct span first)
 {
 	struct net_tls_session *t;
 
@@ -277,14 +289,24 @@ int net_stream_tls_accept(struct net_stream *s, struct net_tls *context)
 		return -ERR_INVAL;
 	if (session_new(s, context, &t) < 0)
 		return -ERR_NOMEM;
+	if (first.n && buf_add_span(&t->first, first) < 0) {
+		net_tls_session_free(&t);
+		return -ERR_NOMEM;
+	}
 	SSL_set_accept_state(t->ssl);
 	if (context->ask == NET_TLS_ASK_REQUIRE)
 		SSL_set_verify(
 		    t->ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verify);
-	t->handshake_wants = UV_READABLE;
+	/* What is here already, no poll will tell. */
+	t->handshake_wants = first.n ? UV_WRITABLE : UV_READABLE;
 	s->tls = t;
 	net_stream_begin_tls(s);
 	return 0;
+}
+
+int net_stream_tls_accept(struct net_stream *s, struct net_tls *context)
+{
+	return net_stream_tls_accept_from(s, context, span_of(NULL, 0));
 }
 
 int net_stream_tls_connect(
