@@ -298,6 +298,11 @@ static void run(struct delivery *d)
 						   d->client, net_loop_now_ms(d->agent->deps.loop));
 			}
 			break;
+		case SMTP_CLIENT_TLS:
+		case SMTP_CLIENT_AUTH:
+		case SMTP_CLIENT_CHALLENGE:
+			r = -ERR_UNSUPPORTED; /* no option asks for them */
+			break;
 		case SMTP_CLIENT_DEAD:
 			(void)send_output(d);
 			session_dead(d);
