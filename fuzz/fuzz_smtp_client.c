@@ -69,8 +69,12 @@ static void send_message(struct talk *t)
 
 	t->ended = false;
 	t->authenticated = smtp_client_is_authenticated(t->c);
-	r = t->messages++ < 3 && !smtp_client_is_used_up(t->c) ? smtp_client_send(t->c, &m, 0)
-							       : smtp_client_quit(t->c, 0);
+	if (t->messages++ < 3 && !smtp_client_is_used_up(t->c)) {
+		r = smtp_client_send(t->c, &m, 0);
+	} else {
+		t->messages = 9; /* outcomes were looked at */
+		r = smtp_client_quit(t->c, 0);
+	}
 	if (r == -ERR_INVAL) {
 		FUZZ_CHECK(smtp_client_rcpt_max(t->c) && smtp_client_rcpt_max(t->c) < RCPTS);
 		t->messages = 9; /* nothing of it was taken */

@@ -52,6 +52,12 @@ void config_read_peers(struct yaml_errors *e, const struct yaml_node *root, stru
 void config_read_tls(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
 void config_read_listen_tls(
     struct yaml_errors *e, const struct yaml_node *n, struct config *cfg, struct config_listen *l);
+/* routes.c */
+void config_read_routes(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
+void config_forget_passwords(struct config *cfg); /* before its memory is given back */
+
+/* The domain behind `local` octets of an address in the form that look-ups use. */
+struct span config_normal(struct config *cfg, struct span s, size_t local);
 
 /* Letters, digits, hyphens, dots; not beginning or ending with a dot. */
 bool config_domain_like(struct span s);

@@ -236,6 +236,8 @@ int config_load(const char *file, struct yaml_errors *errors, struct config **cf
 	map_init(&cfg->local_domains, true);
 	map_init(&cfg->relay_domains, true);
 	map_init(&cfg->recipients, true);
+	map_init(&cfg->routes, true);
+	map_init(&cfg->sender_routes, true);
 	cfg->file = arena_str(&cfg->arena, span_str(file));
 	set_standards(errors, cfg);
 	r = yaml_read_file(file, NULL, &cfg->arena, errors, &root);
@@ -273,6 +275,9 @@ void config_unref(struct config **cfg)
 	map_done(&c->cfg.local_domains);
 	map_done(&c->cfg.relay_domains);
 	map_done(&c->cfg.recipients);
+	config_forget_passwords(&c->cfg);
+	map_done(&c->cfg.routes);
+	map_done(&c->cfg.sender_routes);
 	catalogue_unref(&c->cfg.catalogue);
 	arena_done(&c->cfg.arena);
 	free(c);

@@ -64,6 +64,7 @@ struct event {
 	struct span message_id;
 	struct span host;     /* next host's name, or the mailbox */
 	struct span address;  /* its address and port */
+	struct span tls;      /* of a delivery: version, cipher, verified or not; empty: in clear */
 	const char *stage;    /* "rcpt" */
 	const char *reply_id; /* of our own replies */
 	uint16_t code;

@@ -166,6 +166,7 @@ void event_json(const struct event *ev, struct buf *out)
 	opt_span(&j, "message_id", ev->message_id);
 	opt_span(&j, "host", ev->host);
 	opt_span(&j, "address", ev->address);
+	opt_span(&j, "tls", ev->tls);
 	opt_str(&j, "stage", ev->stage);
 	opt_str(&j, "reply_id", ev->reply_id);
 	status(&j, ev);

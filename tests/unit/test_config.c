@@ -201,10 +201,11 @@ static void domains_recipients_and_routes_are_found(void **state)
 	assert_true(config_recipient_listed(cfg, SPAN_LIT("POSTMASTER@example.org")));
 	assert_true(config_recipient_listed(cfg, SPAN_LIT("postmaster")));
 	assert_false(config_recipient_listed(cfg, SPAN_LIT("bob@example.org")));
-	assert_string_equal(config_route(cfg, SPAN_LIT("a.test"))->host, "mail.a.test");
-	assert_true(config_route(cfg, SPAN_LIT("x.b.test"))->mx);
-	assert_string_equal(config_route(cfg, SPAN_LIT("b.test"))->host, "192.0.2.9");
-	assert_int_equal(config_route(cfg, SPAN_LIT("b.test"))->port, 26);
+	assert_string_equal(
+	    config_route(cfg, SPAN_LIT("a.test"), SPAN_LIT(""))->host, "mail.a.test");
+	assert_true(config_route(cfg, SPAN_LIT("x.b.test"), SPAN_LIT(""))->mx);
+	assert_string_equal(config_route(cfg, SPAN_LIT("b.test"), SPAN_LIT(""))->host, "192.0.2.9");
+	assert_int_equal(config_route(cfg, SPAN_LIT("b.test"), SPAN_LIT(""))->port, 26);
 	ip_parse(SPAN_LIT("127.9.9.9"), &ip);
 	assert_non_null(config_in_mynetworks(cfg, &ip));
 	ip_parse(SPAN_LIT("128.0.0.1"), &ip);
