@@ -28,6 +28,15 @@ static const struct {
 	[CLASSIFY_GARBAGE] = { "not SMTP", 4002, false, { 4, 5, 0 } },
 	[CLASSIFY_TOO_LARGE] = { "larger than announced SIZE", 1004, true, { 5, 3, 4 } },
 	[CLASSIFY_LOCAL] = { "trouble of our own", 4999, false, { 4, 3, 0 } },
+	[CLASSIFY_TLS_MISSING] = { "TLS required, not offered", 4002, false, { 4, 7, 4 } },
+	[CLASSIFY_TLS_FAILED] = { "TLS failed", 4002, false, { 4, 7, 5 } },
+	/* The operator can mend it; until then mail waits and is not lost to a changed password. */
+	[CLASSIFY_AUTH] = { "our authentication", 3004, false, { 4, 7, 8 } },
+	[CLASSIFY_UTF8] = { "SMTPUTF8 needed, not offered", 4002, true, { 5, 6, 7 } },
+	[CLASSIFY_BINARY] = { "BINARYMIME needed, not offered", 4002, true, { 5, 6, 3 } },
+	[CLASSIFY_REQUIRETLS] = { "REQUIRETLS needed, not offered", 4002, true, { 5, 7, 30 } },
+	[CLASSIFY_REQUIRETLS_CLEAR] = { "REQUIRETLS without verified TLS", 4002, true,
+	    { 5, 7, 10 } },
 };
 
 #define CONNECT (1u << CAT_STAGE_connect)

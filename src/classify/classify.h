@@ -25,6 +25,13 @@ enum classify_trouble {
 	CLASSIFY_GARBAGE,      /* what came was no SMTP */
 	CLASSIFY_TOO_LARGE,    /* larger than the SIZE that the next host announces */
 	CLASSIFY_LOCAL,        /* a trouble of our own */
+	CLASSIFY_TLS_MISSING,  /* TLS is wanted here, and the next host has none or refused it */
+	CLASSIFY_TLS_FAILED,   /* the handshake or the certificate */
+	CLASSIFY_AUTH,         /* our credentials: refused, or they cannot be given */
+	CLASSIFY_UTF8,         /* needs SMTPUTF8, the next host lacks it, RFC 6531 3.5 */
+	CLASSIFY_BINARY,       /* needs BINARYMIME, the next host lacks it, RFC 3030 */
+	CLASSIFY_REQUIRETLS,   /* the message asks for it, the next host lacks it, RFC 8689 */
+	CLASSIFY_REQUIRETLS_CLEAR, /* and no verified TLS can be had */
 	CLASSIFY_TROUBLE_COUNT
 };
 

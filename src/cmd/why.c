@@ -230,6 +230,8 @@ static void say_recipient(struct why *w, const char *id, const char *recipient, 
 		    str(last, "address"), str(last, "stage"));
 		say_wrapped("where", text);
 	}
+	if (str(last, "tls")[0])
+		say_wrapped("tls", str(last, "tls"));
 	if (str(last, "text")[0])
 		say_wrapped(json_object_get(last, "code") ? "answer" : "trouble", cmd_reply(last));
 	if (json_object_get(last, "failure_code"))

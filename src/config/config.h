@@ -19,21 +19,106 @@ struct yaml_errors;
 
 enum config_service { CONFIG_SERVICE_MX, CONFIG_SERVICE_SUBMISSION };
 
+struct config_networks {
+	struct ip_net *nets;
+	size_t count;
+};
+
+/* A file that the configuration names, and where it does: "FILE:LINE: KEY". */
+struct config_file {
+	const char *path, *place; /* NULL: none */
+};
+
+struct config_certificate {
+	struct config_file chain, key;
+};
+
+enum config_tls_mode { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
+enum config_tls_ask { CONFIG_TLS_ASK_NONE, CONFIG_TLS_ASK, CONFIG_TLS_REQUIRE };
+
+struct config_tls {
+	struct config_certificate *certificates; /* the first is the default */
+	size_t certificate_count;                /* 0: no TLS as a server */
+	unsigned min_version;                    /* 10 to 13 */
+	const char *ciphers, *ciphersuites;      /* "": the standard ones */
+	const char *ciphers_place, *ciphersuites_place;
+	enum config_tls_ask client_certificates;
+	struct config_file client_ca; /* whom clients' certificates are verified against */
+	struct config_file ca;        /* and servers', when we are the client; none: the system's */
+};
+
+/* Keywords of EHLO that can be kept from a client. */
+#define CONFIG_EHLO_KEYWORDS(X)                                                                    \
+	X(PIPELINING, "pipelining")                                                                \
+	X(SIZE, "size")                                                                            \
+	X(8BITMIME, "8bitmime")                                                                    \
+	X(ENHANCEDSTATUSCODES, "enhancedstatuscodes")                                              \
+	X(DSN, "dsn")                                                                              \
+	X(VRFY, "vrfy")                                                                            \
+	X(STARTTLS, "starttls")                                                                    \
+	X(AUTH, "auth")                                                                            \
+	X(CHUNKING, "chunking")                                                                    \
+	X(BINARYMIME, "binarymime")                                                                \
+	X(SMTPUTF8, "smtputf8")                                                                    \
+	X(LIMITS, "limits")                                                                        \
+	X(REQUIRETLS, "requiretls")                                                                \
+	X(ETRN, "etrn")                                                                            \
+	X(XCLIENT, "xclient")                                                                      \
+	X(XFORWARD, "xforward")
+
+enum config_ehlo_keyword {
+#define X(id, name) CONFIG_EHLO_##id,
+	CONFIG_EHLO_KEYWORDS(X)
+#undef X
+	    CONFIG_EHLO_COUNT
+};
+
+struct config_ehlo_discard {
+	struct config_networks networks;
+	unsigned keywords; /* 1 << enum config_ehlo_keyword */
+};
+
 struct config_listen {
 	struct ip ip;
 	uint16_t port; /* 0: the kernel gives one (tests) */
 	enum config_service service;
-	const char *place; /* "FILE:LINE", for a message when it cannot be bound */
+	enum config_tls_mode tls;
+	bool tls_required;            /* 530 before STARTTLS */
+	struct config_networks proxy; /* these send a PROXY header, and nobody else may come */
+	const char *place;            /* "FILE:LINE", for a message when it cannot be bound */
 };
 
-/* Where mail for a domain goes.  `host` NULL: by MX. */
+/* TLS to a next host. */
+enum config_route_tls {
+	CONFIG_ROUTE_TLS_NONE,    /* never */
+	CONFIG_ROUTE_TLS_MAY,     /* when offered, with any certificate; in clear where it fails */
+	CONFIG_ROUTE_TLS_ENCRYPT, /* or not at all; any certificate */
+	CONFIG_ROUTE_TLS_VERIFY,  /* and the certificate is the host's */
+};
+
+/* A row of the transport table: where mail goes, and how.  `host` and `path` NULL: by MX. */
 struct config_route {
-	struct span domain; /* "example.org"; ".example.org": its subdomains; "*": all others */
-	const char *host;   /* a name or an address */
+	/* "user@example.org", "example.org", ".example.org" (what is below it), "*" (all others);
+	 * a sender's: "user@example.org", "@example.org" */
+	struct span pattern;
+	const char *host; /* a name or an address */
 	uint16_t port;
-	bool mx;      /* look up MX records of host (written without brackets, as in Postfix) */
-	bool lab;     /* the built-in simulator */
-	bool discard; /* nowhere: taken and thrown away */
+	bool mx;          /* look up MX records of host (written without brackets, as in Postfix) */
+	bool lab;         /* the built-in simulator */
+	bool discard;     /* nowhere: taken and thrown away */
+	bool lmtp;        /* RFC 2033 */
+	const char *path; /* LMTP over this unix socket */
+	enum config_route_tls tls;
+	bool tls_implicit;            /* from the first octet on, RFC 8314 */
+	const char *const *tls_names; /* VERIFY: that the certificate may have; NULL: the host's */
+	const char *auth_user;        /* NULL: none */
+	const char *auth_password;    /* secret: never in an event or a message */
+	bool auth_in_clear;
+	bool auth_parameter;        /* AUTH=<> on MAIL */
+	struct ip source4, source6; /* addresses to come from; family 0: the kernel's choice */
+	const char *hostname;       /* to greet with; NULL: the server's own */
+	struct config_route *next_with_password;
+	unsigned number; /* 0: nothing of its own in how, so connections are shared */
 };
 
 struct config {
@@ -50,6 +135,11 @@ struct config {
 
 	struct config_listen *listens;
 	size_t listen_count;
+
+	struct config_tls tls;
+	struct config_networks xclient_hosts, xforward_hosts;
+	struct config_ehlo_discard *ehlo_discards;
+	size_t ehlo_discard_count;
 
 	struct ip_net *mynetworks;
 	size_t mynetwork_count;
@@ -78,8 +168,15 @@ struct config {
 	uint64_t spool_memory_octets, queue_minfree, spool_reserve_octets;
 
 	/* delivery */
-	struct config_route *routes;
-	size_t route_count;
+	struct map routes;                         /* pattern -> struct config_route */
+	struct map sender_routes;                  /* likewise */
+	const struct config_route *local_delivery; /* LMTP; NULL: maildirs */
+	enum config_route_tls delivery_tls;
+	unsigned special_routes; /* that have a number */
+	struct config_route *with_password;
+	bool chunking;
+	uint32_t tls_clear_ms, connection_reuse_ms, connection_reuse_messages;
+	uint32_t starttls_timeout_ms;
 	int64_t retry_first_ms, retry_max_ms, queue_lifetime_ms;
 	unsigned retry_jitter_pct;
 	uint32_t connections_max, site_connections_max;
@@ -131,7 +228,12 @@ bool config_recipient_listed(const struct config *cfg, struct span address);
 /* The network of mynetworks that has the address; NULL: none. */
 const struct ip_net *config_in_mynetworks(const struct config *cfg, const struct ip *ip);
 
-/* The route of a domain, or NULL (by MX). */
-const struct config_route *config_route(const struct config *cfg, struct span domain);
+bool config_networks_have(const struct config_networks *networks, const struct ip *ip);
+
+/* Where an address goes when it is from this sender (empty: the null sender): the row of `routes`
+ * for the address, its domain or a domain above it, else of `sender_routes`, else "*"; or NULL (by
+ * MX).  A domain alone will do for an address. */
+const struct config_route *config_route(
+    const struct config *cfg, struct span address, struct span sender);
 
 #endif

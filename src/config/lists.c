@@ -1,5 +1,5 @@
 /*
- * config/lists.c - listeners, networks, domains, recipients, routes, restrictions.
+ * config/lists.c - listeners, networks, domains, recipients, restrictions.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -27,8 +27,7 @@ static struct span copy(struct config *cfg, const char *s)
 	return arena_span(&cfg->arena, span_str(s));
 }
 
-/* The domain behind `local` octets of an address in the form that look-ups use. */
-static struct span normal(struct config *cfg, struct span s, size_t local)
+struct span config_normal(struct config *cfg, struct span s, size_t local)
 {
 	char name[IDN_NAME_MAX];
 	int n = idn_to_ascii(span_skip(s, local), name);
@@ -48,7 +47,8 @@ static void *array(struct config *cfg, const struct yaml_node *list, size_t extr
 
 static void read_listen(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
-	static const char *const keys[] = { "address", "service", NULL };
+	static const char *const keys[] = { "address", "service", "tls", "tls_required", "proxy",
+		NULL };
 	static const char *const services[] = { "mx", "submission", NULL };
 	const struct yaml_node *list = yaml_need(e, root, "listen");
 
@@ -81,6 +81,8 @@ static void read_listen(struct yaml_errors *e, const struct yaml_node *root, str
 		}
 		l->port = (uint16_t)number;
 		l->service = (enum config_service)service;
+		config_read_listen_tls(e, n, cfg, l);
+		config_read_networks(e, yaml_get(n, "proxy"), cfg, &l->proxy);
 		l->place = arena_printf(&cfg->arena, "%s:%u", address->file, address->line);
 		cfg->listen_count++;
 	}
@@ -88,32 +90,15 @@ static void read_listen(struct yaml_errors *e, const struct yaml_node *root, str
 
 static void read_networks(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
+	static struct ip_net loopback[] = { { { 4, { 127 } }, 8 }, { { 6, { [15] = 1 } }, 128 } };
 	const struct yaml_node *list = yaml_get(root, "mynetworks");
+	struct config_networks networks = { loopback, 2 };
 
-	cfg->mynetworks = array(cfg, list, 2, sizeof(*cfg->mynetworks));
-	if (!cfg->mynetworks)
-		return;
-	if (!list) {
-		(void)ip_net_parse(
-		    SPAN_LIT("127.0.0.0/8"), &cfg->mynetworks[cfg->mynetwork_count++]);
-		(void)ip_net_parse(SPAN_LIT("::1/128"), &cfg->mynetworks[cfg->mynetwork_count++]);
-		return;
-	}
-	if (!yaml_is_sequence(e, list))
-		return;
-	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
-		const char *text = NULL;
-		int r;
-		if (yaml_string(e, n, &text) < 0 || !text)
-			continue;
-		r = ip_net_parse(span_str(text), &cfg->mynetworks[cfg->mynetwork_count]);
-		if (r == -ERR_INVAL)
-			yaml_error(e, n, "\"%s\" has bits behind its prefix", text);
-		else if (r < 0)
-			yaml_error(e, n, "\"%s\" is not a network", text);
-		else
-			cfg->mynetwork_count++;
-	}
+	if (list)
+		networks = (struct config_networks){ NULL, 0 };
+	config_read_networks(e, list, cfg, &networks);
+	cfg->mynetworks = networks.nets;
+	cfg->mynetwork_count = networks.count;
 }
 
 static void read_names(struct yaml_errors *e, const struct yaml_node *list, struct config *cfg,
@@ -133,7 +118,7 @@ static void read_names(struct yaml_errors *e, const struct yaml_node *list, stru
 		if (!s.p || (addresses && at <= 0) || !config_domain_like(domain))
 			yaml_error(
 			    e, n, "\"%s\" is not %s", text, addresses ? "an address" : "a domain");
-		else if (map_get(to, s = normal(cfg, s, (size_t)(domain.p - s.p))))
+		else if (map_get(to, s = config_normal(cfg, s, (size_t)(domain.p - s.p))))
 			yaml_error(e, n, "\"%s\" is named twice", text);
 		else if (map_put(to, s, (char *)(uintptr_t)s.p) < 0)
 			yaml_error(e, n, "out of memory");
@@ -159,83 +144,6 @@ static void read_local(struct yaml_errors *e, const struct yaml_node *root, stru
 		cfg->postmaster = arena_printf(&cfg->arena, "%s@%s", cfg->postmaster,
 		    first && first->text.n ? (const char *)first->text.p : cfg->hostname);
 	}
-}
-
-/* "mx:NAME" or "mx:NAME:PORT". */
-static bool read_mx(struct yaml_errors *e, const struct yaml_node *n, struct config *cfg,
-    const char *text, struct config_route *route)
-{
-	struct span name = span_str(text);
-	ptrdiff_t colon = span_rfind(name, ':');
-	uint64_t port = 25;
-
-	if (colon >= 0 && span_u64(span_skip(name, (size_t)colon + 1), 65535, &port) < 0)
-		port = 0;
-	if (colon >= 0)
-		name.n = (size_t)colon;
-	if (!config_domain_like(name) || port == 0) {
-		yaml_error(e, n, "\"%s\" is not NAME or NAME:PORT", text);
-		return false;
-	}
-	route->mx = true;
-	route->port = (uint16_t)port;
-	route->host = arena_str(&cfg->arena, name);
-	return true;
-}
-
-/* "HOST:PORT", "[ADDRESS]:PORT", "lab", "discard", "mx:NAME". */
-static bool read_target(struct yaml_errors *e, const struct yaml_node *n, struct config *cfg,
-    struct config_route *route)
-{
-	const char *text = NULL;
-
-	if (yaml_string(e, n, &text) < 0 || !text)
-		return false;
-	if (strcmp(text, "lab") == 0) {
-		route->lab = true;
-		return true;
-	}
-	if (strcmp(text, "discard") == 0) {
-		route->discard = true;
-		return true;
-	}
-	if (strncmp(text, "mx:", 3) == 0)
-		return read_mx(e, n, cfg, text + 3, route);
-	return yaml_host_port(e, n, &cfg->arena, 25, &route->host, &route->port) == 0;
-}
-
-static void read_routes(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
-{
-	static const char *const keys[] = { "domain", "to", NULL };
-	const struct yaml_node *list = yaml_get(root, "routes");
-	const struct yaml_node *relay = yaml_get(root, "relay_host");
-
-	cfg->routes = array(cfg, list, 1, sizeof(*cfg->routes));
-	if (!cfg->routes || (list && !yaml_is_sequence(e, list) && list->kind != YAML_KIND_SCALAR))
-		return;
-	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
-		struct config_route *route = &cfg->routes[cfg->route_count];
-		const struct yaml_node *domain;
-		const char *text = NULL;
-		struct span bare;
-		if (!yaml_is_mapping(e, n) || yaml_check_keys(e, n, keys) < 0)
-			continue;
-		domain = yaml_need(e, n, "domain");
-		if (yaml_string(e, domain, &text) < 0 || !text ||
-		    !read_target(e, yaml_need(e, n, "to"), cfg, route))
-			continue;
-		bare = span_skip(span_str(text), text[0] == '.');
-		if (strcmp(text, "*") != 0 && !config_domain_like(bare)) {
-			yaml_error(e, domain, "\"%s\" is not a domain", text);
-			continue;
-		}
-		route->domain = copy(cfg, text);
-		if (strcmp(text, "*") != 0)
-			route->domain = normal(cfg, route->domain, text[0] == '.');
-		cfg->route_count++;
-	}
-	if (!yaml_is_empty(relay) && read_target(e, relay, cfg, &cfg->routes[cfg->route_count]))
-		cfg->routes[cfg->route_count++].domain = SPAN_LIT("*");
 }
 
 static void read_restrictions(
@@ -294,10 +202,12 @@ void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, stru
 {
 	const struct yaml_node *dns = yaml_get(root, "dns");
 
+	config_read_tls(e, root, cfg);
+	config_read_peers(e, root, cfg);
 	read_listen(e, root, cfg);
 	read_networks(e, root, cfg);
 	read_local(e, root, cfg);
-	read_routes(e, root, cfg);
+	config_read_routes(e, root, cfg);
 	read_restrictions(e, root, cfg);
 	cfg->dns_servers = read_strings(e, yaml_get(dns, "servers"), cfg);
 	cfg->dns_stubs = read_strings(e, yaml_get(dns, "stubs"), cfg);

@@ -6,6 +6,9 @@
 #include "base/idn.h"
 #include "config/config-private.h"
 
+/* A local part (RFC 5321 says 64 octets; some are longer) and a domain. */
+#define ADDRESS_MAX (1024 + IDN_NAME_MAX)
+
 /* The form in which the configuration keeps domains; one that is no name stays as it is. */
 static struct span normal(struct span domain, char *to)
 {
@@ -37,7 +40,7 @@ bool config_recipient_listed(const struct config *cfg, struct span address)
 {
 	ptrdiff_t at = span_rfind(address, '@');
 	struct span local = at < 0 ? address : span_of(address.p, (size_t)at);
-	char name[IDN_NAME_MAX], whole[1024 + IDN_NAME_MAX];
+	char name[IDN_NAME_MAX], whole[ADDRESS_MAX];
 	struct span domain = normal(span_skip(address, local.n + 1), name);
 
 	if (at > 0 && local.n + 1 + domain.n <= sizeof(whole)) {
@@ -58,22 +61,53 @@ const struct ip_net *config_in_mynetworks(const struct config *cfg, const struct
 	return NULL;
 }
 
-static bool route_matches(struct span pattern, struct span domain)
+static const struct config_route *by_domain(const struct map *routes, struct span domain)
 {
-	if (span_eq(pattern, SPAN_LIT("*")))
-		return true;
-	if (pattern.n && pattern.p[0] == '.')
-		return domain.n > pattern.n && span_ends_nocase(domain, pattern);
-	return span_eq_nocase(pattern, domain);
+	const struct config_route *r = map_get(routes, domain);
+
+	/* ".example.org" for what is below it, the nearest first */
+	for (ptrdiff_t dot; !r && (dot = span_find(domain, '.')) >= 0;) {
+		domain = span_skip(domain, (size_t)dot);
+		r = map_get(routes, domain);
+		domain = span_skip(domain, 1);
+	}
+	return r;
 }
 
-const struct config_route *config_route(const struct config *cfg, struct span domain)
+/* An address with its domain in the form of the configuration; `to` holds ADDRESS_MAX octets. */
+static struct span normal_address(struct span address, char *to)
 {
+	ptrdiff_t at = span_rfind(address, '@');
+	size_t local = at < 0 ? 0 : (size_t)at + 1;
 	char name[IDN_NAME_MAX];
+	struct span domain = normal(span_skip(address, local), name);
 
-	domain = normal(domain, name);
-	for (size_t i = 0; i < cfg->route_count; i++)
-		if (route_matches(cfg->routes[i].domain, domain))
-			return &cfg->routes[i];
-	return NULL;
+	if (local + domain.n > ADDRESS_MAX)
+		return address;
+	memcpy(to, address.p, local);
+	memcpy(to + local, domain.p, domain.n);
+	return span_of(to, local + domain.n);
+}
+
+const struct config_route *config_route(
+    const struct config *cfg, struct span address, struct span sender)
+{
+	char whole[ADDRESS_MAX], whole_sender[ADDRESS_MAX];
+	const struct config_route *r = NULL;
+	ptrdiff_t at;
+
+	address = normal_address(address, whole);
+	at = span_rfind(address, '@');
+	if (at > 0)
+		r = map_get(&cfg->routes, address);
+	if (!r)
+		r = by_domain(&cfg->routes, span_skip(address, (size_t)(at + 1)));
+	if (!r && sender.n && cfg->sender_routes.count) {
+		sender = normal_address(sender, whole_sender);
+		at = span_rfind(sender, '@');
+		r = map_get(&cfg->sender_routes, sender);
+		if (!r && at >= 0)
+			r = map_get(&cfg->sender_routes, span_skip(sender, (size_t)at));
+	}
+	return r ? r : map_get(&cfg->routes, SPAN_LIT("*"));
 }

@@ -136,6 +136,7 @@ void deliver_agent_stop(struct deliver_agent *a, void (*stopped)(void *arg), voi
 		next = w->next;
 		site_drop_waiting(w);
 	}
+	site_idle_quit_all(a);
 	agent_work_over(a);
 }
 

@@ -17,7 +17,10 @@
 /* Addresses of one site that one attempt tries, most preferred first. */
 #define TARGETS_MAX 8
 
-enum route_kind { ROUTE_MAILDIR, ROUTE_HOST, ROUTE_MX, ROUTE_DISCARD };
+/* Hosts whose TLS failed not long ago are remembered in so many places. */
+#define CLEAR_HOSTS 256
+
+enum route_kind { ROUTE_MAILDIR, ROUTE_HOST, ROUTE_MX, ROUTE_UNIX, ROUTE_DISCARD };
 
 /* Where a recipient's domain goes. */
 struct route {
@@ -27,7 +30,9 @@ struct route {
 	const char
 	    *host; /* HOST: name or address; MX: the domain; NUL-terminated, arena of the work */
 	uint16_t port;
-	const char *mailbox; /* MAILDIR: the address that it becomes (postmaster) */
+	const char *mailbox;                /* MAILDIR: the address that it becomes (postmaster) */
+	const struct config_route *options; /* how; NULL: nothing is said of it */
+	bool require_tls;                   /* the message travels under verified TLS only */
 };
 
 /* One address to try. */
@@ -35,6 +40,7 @@ struct target {
 	char host[DNS_NAME_MAX];
 	struct ip ip;
 	uint16_t port;
+	const char *path; /* a unix socket instead; of the configuration */
 };
 
 /* What a delivery means for a sender who asked to be told, RFC 3461 5.2. */
@@ -64,6 +70,7 @@ struct group {
 /* A message in work. */
 struct work {
 	struct deliver_agent *agent;
+	struct config *cfg; /* a reference: its routes point into it */
 	struct work *next, *prev;
 	uint64_t id;
 	struct arena arena;
@@ -85,12 +92,22 @@ struct work {
 	void *command_arg;
 };
 
-/* Connections to a site, and groups that wait for one. */
+struct delivery; /* delivery-private.h */
+
+/* Connections to a site, groups that wait for one, and connections that wait for a group. */
 struct site {
 	struct span key; /* owned */
 	uint32_t connections;
 	uint32_t waiting_count;
 	struct group *waiting, **waiting_last;
+	struct delivery *idle; /* the one that came last first */
+};
+
+/* A host that is talked to in clear for a while. */
+struct clear_host {
+	struct ip ip;
+	uint16_t port;
+	uint64_t until_ms; /* monotonic */
 };
 
 struct deliver_agent {
@@ -101,7 +118,9 @@ struct deliver_agent {
 	struct map sites;
 	struct work *works;
 	size_t work_count;
-	uint32_t connections;
+	uint32_t connections; /* the idle ones too */
+	struct delivery *oldest_idle, *newest_idle;
+	struct clear_host clear_hosts[CLEAR_HOSTS]; /* by hash: one may push another out */
 	struct deliver_stats stats;
 	bool stopping;
 	void (*stopped)(void *arg);
@@ -121,6 +140,8 @@ void work_settle(struct work *w); /* DSN first, then the new state */
 
 /* route.c */
 int route_find(struct work *w, struct span address, struct route *route_r);
+/* The address that is said to the next host: a postmaster's becomes the operator's choice. */
+struct span route_final_address(const struct config *cfg, struct span address);
 
 /* lookup.c: fills g->targets; then group_targets_ready() or group_trouble() */
 void lookup_start(struct group *g);
@@ -132,9 +153,15 @@ struct group *site_next(struct site *site); /* a waiting group for a free connec
 void site_leave(struct deliver_agent *a, struct site *site); /* a connection is gone */
 void site_drop_waiting(struct work *w); /* stop: its waiting groups go back to the queue */
 void group_targets_ready(struct group *g);
+void site_idle_add(struct delivery *d);
+void site_idle_remove(struct delivery *d);
+void site_idle_quit_all(struct deliver_agent *a);
 
 /* smtp.c */
 void smtp_delivery_start(struct group *g);
+/* An idle one goes on with the group; false: it does not lead where that goes. */
+bool smtp_delivery_take(struct delivery *d, struct group *g);
+void smtp_delivery_quit(struct delivery *d); /* an idle one ends at once */
 
 /* maildir.c */
 void maildir_start(struct group *g);
@@ -145,7 +172,7 @@ struct judged {
 	enum cat_stage stage;
 	const struct smtp_reply *reply; /* CLASSIFY_REPLY */
 	const char *text;               /* our own words otherwise */
-	struct span host, address;
+	struct span host, address, tls;
 	bool delivered;
 	enum success success; /* with `delivered` */
 };

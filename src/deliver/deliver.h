@@ -4,7 +4,8 @@
  * One agent belongs to one loop and is touched on its thread only.  The way of a
  * message: the queue says that it is due -> work.c reads envelope and state, groups
  * the recipients by where they go -> each group is tried (smtp.c over a connection to
- * a site, maildir.c into mailboxes) -> each recipient's outcome is judged (outcome.c)
+ * a site, by SMTP or LMTP, maildir.c into mailboxes) -> each recipient's outcome is judged
+ * (outcome.c)
  * -> bounce.c writes a DSN for what failed -> the new state is written, or the message
  * is finished.  The DSN is durable before the failed recipient is forgotten.
  *
@@ -16,7 +17,7 @@
 #include "config/config.h"
 #include "dns/dns.h"
 #include "events/events.h"
-#include "net/net.h"
+#include "net/tls.h"
 #include "queue/queue.h"
 #include "spool/spool.h"
 
@@ -29,6 +30,7 @@ struct deliver_deps {
 	struct event_sink *events;
 	struct dns_resolver *resolver;
 	struct net_pool *mailbox_pool; /* fsync of maildirs */
+	struct net_tls *tls_client;    /* lives as long as the agent; NULL: there is no TLS */
 	/* Where the simulator takes mail for a domain of its own; NULL: there is none. */
 	int (*lab_port)(void *arg, struct span domain, uint16_t *port_r);
 	void *lab_arg;

@@ -132,7 +132,7 @@ static void ask_address(struct lookup *l)
 		all_known(l);
 		return;
 	}
-	v6 = l->second_family != g->work->agent->cfg->prefer_ipv6;
+	v6 = l->second_family != g->work->cfg->prefer_ipv6;
 	if (dns_ask(g->work->agent->deps.resolver, l->hosts[l->host_at].name, v6 ? DNS_AAAA : DNS_A,
 		on_address, l, &l->query) < 0) {
 		static const struct dns_answer unknown = { .state = DNS_UNKNOWN };
@@ -166,8 +166,7 @@ static void take_mx(struct lookup *l, const struct dns_answer *answer)
 	for (size_t i = 0; i < n; i++) {
 		/* Our own name in the list: what is behind it would loop back to us, RFC 5321 5.1.
 		 */
-		if (span_eq_nocase(
-			span_str(all[i].name), span_str(l->group->work->agent->cfg->hostname)))
+		if (span_eq_nocase(span_str(all[i].name), span_str(l->group->work->cfg->hostname)))
 			break;
 		if (all[i].name[0])
 			add_host(l, all[i].name, all[i].preference);
@@ -214,6 +213,13 @@ void lookup_start(struct group *g)
 	struct lookup *l;
 	struct ip ip;
 
+	if (g->route.kind == ROUTE_UNIX) {
+		struct target *t = &g->targets[g->target_count++];
+		snprintf(t->host, sizeof(t->host), "%s", g->route.options->path);
+		t->path = g->route.options->path;
+		group_targets_ready(g);
+		return;
+	}
 	if (ip_parse(span_str(g->route.host), &ip) == 0) {
 		add_target(g, g->route.host, &ip);
 		group_targets_ready(g);

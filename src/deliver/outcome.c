@@ -40,8 +40,8 @@ static void note_attempt(
 	}
 }
 
-static void emit(
-    struct work *w, enum event_type type, const struct rcpt *r, const struct classify_result *c)
+static void emit(struct work *w, enum event_type type, const struct rcpt *r, const struct judged *j,
+    const struct classify_result *c)
 {
 	struct event ev = { .type = type,
 		.queue_id = w->id,
@@ -52,6 +52,7 @@ static void emit(
 		.message_id = w->env.message_id,
 		.host = r->last.host,
 		.address = r->last.address,
+		.tls = j->tls,
 		.stage = stage_names[r->last.stage],
 		.code = r->last.code,
 		.enhanced = r->last.enhanced,
@@ -69,7 +70,8 @@ static void emit(
 	event_emit(w->agent->deps.events, &ev);
 }
 
-static void defer(struct work *w, struct rcpt *r, size_t i, const struct classify_result *c)
+static void defer(struct work *w, struct rcpt *r, size_t i, const struct judged *j,
+    const struct classify_result *c)
 {
 	const struct config *cfg = w->agent->cfg;
 	struct queue_backoff b = { cfg->retry_first_ms, cfg->retry_max_ms, cfg->queue_lifetime_ms,
@@ -83,7 +85,7 @@ static void defer(struct work *w, struct rcpt *r, size_t i, const struct classif
 		r->status = RCPT_DEFERRED;
 		r->next_ms = next;
 		w->agent->stats.deferred++;
-		emit(w, EVENT_DEFERRED, r, c);
+		emit(w, EVENT_DEFERRED, r, j, c);
 		return;
 	}
 	w->expired[i] = true;
@@ -92,7 +94,7 @@ static void defer(struct work *w, struct rcpt *r, size_t i, const struct classif
 	if (r->last.failure_code == 0)
 		r->last.failure_code = FAILURE_TRY_LATER;
 	w->agent->stats.failed++;
-	emit(w, EVENT_FAILED, r, c);
+	emit(w, EVENT_FAILED, r, j, c);
 }
 
 void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j)
@@ -110,7 +112,7 @@ void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j)
 		r->status = RCPT_DELIVERED;
 		w->success[i] = (uint8_t)j->success;
 		w->agent->stats.delivered++;
-		emit(w, EVENT_DELIVERED, r, &c);
+		emit(w, EVENT_DELIVERED, r, j, &c);
 		return;
 	}
 	if (j->reply) {
@@ -123,13 +125,13 @@ void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j)
 	classify(w->agent->cfg->catalogue, &in, &c);
 	note_attempt(w, r, j, &c);
 	if (!c.permanent) {
-		defer(w, r, i, &c);
+		defer(w, r, i, j, &c);
 		return;
 	}
 	r->status = RCPT_FAILED;
 	w->failed_now[i] = true;
 	w->agent->stats.failed++;
-	emit(w, EVENT_FAILED, r, &c);
+	emit(w, EVENT_FAILED, r, j, &c);
 }
 
 void group_trouble(

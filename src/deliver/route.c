@@ -1,16 +1,31 @@
 /*
- * deliver/route.c - where an address goes: a mailbox here, a static route, or the MX hosts.
+ * deliver/route.c - where an address goes: a mailbox here, a route of the table, or the MX hosts.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "base/err.h"
+#include "base/idn.h"
 #include "deliver/deliver-private.h"
 
+#include <stdio.h>
+
+/* Groups with the same key share connections: so all that makes one different is in it. */
 static int site_key(struct work *w, struct route *r)
 {
-	char *key = r->kind == ROUTE_MX ? arena_printf(&w->arena, "mx:%s", r->host)
-					: arena_printf(&w->arena, "host:%s:%u", r->host, r->port);
+	const struct config_route *o = r->options;
+	char own[16] = "";
+	char *key;
 
+	if (o && o->number)
+		snprintf(own, sizeof(own), "#%u", o->number);
+	if (r->kind == ROUTE_UNIX)
+		key = arena_printf(&w->arena, "lmtp:unix:%s%s", o->path, own);
+	else if (r->kind == ROUTE_MX)
+		key = arena_printf(&w->arena, "mx:%s:%u%s%s", r->host, r->port, own,
+		    r->require_tls ? "#requiretls" : "");
+	else
+		key = arena_printf(&w->arena, "%s:%s:%u%s%s%.*s", o && o->lmtp ? "lmtp" : "host",
+		    r->host, r->port, own, r->require_tls ? "#requiretls" : "", SPAN_FMT(r->site));
 	r->site = span_str(key);
 	return key ? 0 : -ERR_NOMEM;
 }
@@ -25,60 +40,122 @@ static bool in_lab(const struct config *cfg, struct span domain)
 		    domain.p[domain.n - lab.n - 1] == '.'));
 }
 
-int route_find(struct work *w, struct span address, struct route *route_r)
+static struct span domain_of(struct span address)
 {
-	const struct config *cfg = w->agent->cfg;
-	const struct config_route *cr;
 	ptrdiff_t at = span_rfind(address, '@');
-	struct span domain = at < 0 ? span_of(address.p, 0) : span_skip(address, (size_t)at + 1);
-	struct route r = { .kind = ROUTE_HOST, .port = 25 };
+
+	return at < 0 ? span_of(address.p, 0) : span_skip(address, (size_t)at + 1);
+}
+
+static bool is_local(const struct config *cfg, struct span domain)
+{
 	const char *class_ = config_domain_class(cfg, domain);
 
-	if (class_ && strcmp(class_, "local") == 0) {
-		bool postmaster =
-		    at < 0 || (at == 10 && span_starts_nocase(address, SPAN_LIT("postmaster@")));
-		r.kind = ROUTE_MAILDIR;
-		r.site = SPAN_LIT("maildir");
-		r.mailbox = postmaster ? cfg->postmaster : arena_str(&w->arena, address);
-		if (!r.mailbox)
-			return -ERR_NOMEM;
-		/* A postmaster elsewhere goes there; one of ours ends here. */
-		ptrdiff_t other = span_rfind(span_str(r.mailbox), '@');
-		struct span to = span_skip(span_str(r.mailbox), (size_t)(other + 1));
-		if (!postmaster || !config_domain_class(cfg, to) ||
-		    strcmp(config_domain_class(cfg, to), "local") == 0) {
-			*route_r = r;
-			return 0;
-		}
-		domain = to;
-		r = (struct route){ .kind = ROUTE_HOST, .port = 25 };
-	}
-	cr = config_route(cfg, domain);
-	if (in_lab(cfg, domain) || (cr && cr->lab)) {
-		r.host = "127.0.0.1";
-		/* A name that asks for nothing known still goes there, and is told so at RCPT. */
-		if (!w->agent->deps.lab_port ||
-		    (w->agent->deps.lab_port(w->agent->deps.lab_arg, domain, &r.port) < 0 &&
-			w->agent->deps.lab_port(w->agent->deps.lab_arg, SPAN_LIT(""), &r.port) < 0))
-			return -ERR_UNSUPPORTED;
-	} else if (cr && cr->discard) {
-		route_r->kind = ROUTE_DISCARD;
-		route_r->site = SPAN_LIT("discard");
-		return 0;
-	} else if (cr) {
-		r.kind = cr->mx ? ROUTE_MX : ROUTE_HOST;
-		r.host = cr->host;
-		r.port = cr->port;
-	} else if (domain.n > 2 && domain.p[0] == '[') {
+	return class_ && strcmp(class_, "local") == 0;
+}
+
+/* <postmaster>, or that of a domain of ours, has no mailbox of its own: the operator says whose. */
+static bool is_postmaster(const struct config *cfg, struct span address)
+{
+	ptrdiff_t at = span_rfind(address, '@');
+
+	return is_local(cfg, domain_of(address)) &&
+	    (at < 0 || (at == 10 && span_starts_nocase(address, SPAN_LIT("postmaster@"))));
+}
+
+struct span route_final_address(const struct config *cfg, struct span address)
+{
+	return is_postmaster(cfg, address) ? span_str(cfg->postmaster) : address;
+}
+
+static int simulator(struct work *w, struct span domain, struct route *r)
+{
+	struct deliver_deps *deps = &w->agent->deps;
+
+	r->host = "127.0.0.1";
+	/* A name that asks for nothing known still goes there, and is told so at RCPT. */
+	if (!deps->lab_port ||
+	    (deps->lab_port(deps->lab_arg, domain, &r->port) < 0 &&
+		deps->lab_port(deps->lab_arg, SPAN_LIT(""), &r->port) < 0))
+		return -ERR_UNSUPPORTED;
+	return 0;
+}
+
+static void by_row(const struct config_route *row, struct route *r)
+{
+	r->options = row;
+	r->kind = row->path ? ROUTE_UNIX : row->mx ? ROUTE_MX : ROUTE_HOST;
+	r->host = row->path ? row->path : row->host;
+	r->port = row->port;
+}
+
+static void by_domain(struct work *w, struct span domain, struct route *r)
+{
+	if (domain.n > 2 && domain.p[0] == '[') {
 		/* An address literal is its own host, RFC 5321 5.1. */
 		struct span ip = span_of(domain.p + 1, domain.n - 2);
 		if (span_starts_nocase(ip, SPAN_LIT("IPv6:")))
 			ip = span_skip(ip, 5);
-		r.host = arena_str(&w->arena, ip);
+		r->host = arena_str(&w->arena, ip);
 	} else {
-		r.kind = ROUTE_MX;
-		r.host = arena_str(&w->arena, domain);
+		char name[IDN_NAME_MAX];
+		int n = idn_to_ascii(domain, name);
+		r->kind = ROUTE_MX;
+		r->host = arena_str(&w->arena, n < 0 ? domain : span_of(name, (size_t)n));
 	}
+}
+
+/* Into a mailbox here, by file or LMTP. */
+static int to_mailbox(struct work *w, struct span address, struct route *route_r)
+{
+	struct route r = { .kind = ROUTE_MAILDIR, .site = SPAN_LIT("maildir") };
+
+	if (w->cfg->local_delivery) {
+		by_row(w->cfg->local_delivery, &r);
+		if (site_key(w, &r) < 0)
+			return -ERR_NOMEM;
+	} else {
+		r.mailbox = arena_str(&w->arena, address);
+		if (!r.mailbox)
+			return -ERR_NOMEM;
+	}
+	*route_r = r;
+	return 0;
+}
+
+int route_find(struct work *w, struct span address, struct route *route_r)
+{
+	const struct config *cfg = w->cfg;
+	const struct config_route *row;
+	struct route r = { .kind = ROUTE_HOST, .port = 25 };
+	bool postmaster = is_postmaster(cfg, address);
+	struct span domain;
+	int err;
+
+	address = route_final_address(cfg, address);
+	domain = domain_of(address);
+	/* A postmaster elsewhere goes there; one of ours, or of a domain that is nobody's, ends
+	 * here. */
+	if (is_local(cfg, domain) || (postmaster && !config_domain_class(cfg, domain)))
+		return to_mailbox(w, address, route_r);
+	row = config_route(cfg, address, w->env.reverse_path);
+	if (in_lab(cfg, domain) || (row && row->lab)) {
+		err = simulator(w, domain, &r);
+		if (err < 0)
+			return err;
+		/* A port of the simulator serves another domain later; a connection does not. */
+		r.site = domain;
+	} else if (row && row->discard) {
+		route_r->kind = ROUTE_DISCARD;
+		route_r->site = SPAN_LIT("discard");
+		return 0;
+	} else if (row) {
+		by_row(row, &r);
+	} else {
+		by_domain(w, domain, &r);
+	}
+	/* LMTP is the end of the way, RFC 8689 speaks of relays. */
+	r.require_tls = w->env.require_tls && !(r.options && r.options->lmtp);
 	if (!r.host || site_key(w, &r) < 0)
 		return -ERR_NOMEM;
 	*route_r = r;

@@ -1,13 +1,14 @@
 /*
- * deliver/site.c - how many connections a site has, and who waits for one.
+ * deliver/site.c - how many connections a site has, who waits for one, and which are idle.
  *
  * A connection that ends well takes the next waiting group of its site; so under
- * load connections are kept, and alone nothing waits.
+ * load connections are kept.  One that finds none is idle for a short while and takes the
+ * next group that comes.  An idle one holds a place only as long as nobody else wants it.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "base/err.h"
-#include "deliver/deliver-private.h"
+#include "deliver/delivery-private.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -52,6 +53,74 @@ static void put_off(struct group *g)
 	group_done(g);
 }
 
+void site_idle_add(struct delivery *d)
+{
+	struct deliver_agent *a = d->agent;
+
+	d->is_idle = true;
+	d->site_next = d->site->idle;
+	d->site->idle = d;
+	d->newer = NULL;
+	d->older = a->newest_idle;
+	if (d->older)
+		d->older->newer = d;
+	else
+		a->oldest_idle = d;
+	a->newest_idle = d;
+}
+
+void site_idle_remove(struct delivery *d)
+{
+	struct deliver_agent *a = d->agent;
+	struct delivery **at;
+
+	for (at = &d->site->idle; *at != d; at = &(*at)->site_next)
+		assert(*at);
+	*at = d->site_next;
+	if (d->older)
+		d->older->newer = d->newer;
+	else
+		a->oldest_idle = d->newer;
+	if (d->newer)
+		d->newer->older = d->older;
+	else
+		a->newest_idle = d->older;
+	d->is_idle = false;
+}
+
+void site_idle_quit_all(struct deliver_agent *a)
+{
+	while (a->oldest_idle)
+		smtp_delivery_quit(a->oldest_idle);
+}
+
+/* An idle connection of the site goes on with the group. */
+static bool take_idle(struct site *s, struct group *g)
+{
+	for (struct delivery *d = s->idle, *next; d; d = next) {
+		next = d->site_next;
+		if (smtp_delivery_take(d, g))
+			return true;
+	}
+	return false;
+}
+
+/* Idle connections give their places up: one of the site's own, or the oldest of all. */
+static void make_room(struct deliver_agent *a, struct site *s)
+{
+	if (s->connections >= a->cfg->site_connections_max && s->idle) {
+		/* It must not be the last thing that holds the site. */
+		s->connections++;
+		smtp_delivery_quit(s->idle);
+		s->connections--;
+	} else if (s->connections < a->cfg->site_connections_max &&
+	    a->connections >= a->cfg->connections_max && a->oldest_idle) {
+		s->connections++;
+		smtp_delivery_quit(a->oldest_idle);
+		s->connections--;
+	}
+}
+
 void site_enter(struct group *g)
 {
 	struct deliver_agent *a = g->work->agent;
@@ -62,6 +131,9 @@ void site_enter(struct group *g)
 		return;
 	}
 	g->site = s;
+	if (take_idle(s, g))
+		return;
+	make_room(a, s);
 	if (s->connections >= a->cfg->site_connections_max ||
 	    a->connections >= a->cfg->connections_max) {
 		if (s->connections == 0) {
@@ -101,6 +173,7 @@ struct group *site_next(struct site *s)
 	return g;
 }
 
+/* A place is free: it is for the site's own next group. */
 void site_leave(struct deliver_agent *a, struct site *s)
 {
 	struct group *g;

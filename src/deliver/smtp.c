@@ -1,55 +1,39 @@
 /*
- * deliver/smtp.c - groups of recipients over SMTP connections to one site.
+ * deliver/smtp.c - groups of recipients over SMTP or LMTP connections to one site.
  *
  * A delivery is one connection and the group that it works on.  It tries the group's
  * addresses in order until one takes the message as far as the body; then outcomes are
  * final.  When a group is done and another of the same site waits, the connection goes
- * on with that one (if its address is among that one's), else it says QUIT.
+ * on with that one (if its address is among that one's); else it waits a short while for
+ * the next (site.c lists it as idle), then it says QUIT.  A kept connection that turns out
+ * to be dead counts as no attempt: the same address is tried afresh.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
-#include "base/clock.h"
 #include "base/err.h"
-#include "deliver/deliver-private.h"
-#include "smtp/server.h"
+#include "deliver/delivery-private.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The body is read and sent in pieces of this size, the next when the last is with the kernel. */
-#define BODY_CHUNK 65536
-
-#define DELIVERY_MAGIC 0xde11fe12u
-
-struct delivery {
-	uint32_t magic;
-	struct deliver_agent *agent;
-	struct site *site;
-	struct group *group; /* NULL: saying QUIT */
-	struct smtp_client *client;
-	struct net_stream *stream;
-	struct net_timer *timer;
-	struct spool_body *body;
-	uint64_t body_at;
-	struct smtp_client_rcpt *rcpts; /* arena of the work */
-	bool connected, sent, body_begun;
-	bool reused; /* the open group is not the first of this connection */
-	char address[IP_TEXT_MAX + 10];
-	struct target target; /* of the connection */
-};
-
 static void run(struct delivery *d);
 static void try_next(struct delivery *d);
+
+static uint64_t now_ms(const struct delivery *d)
+{
+	return net_loop_now_ms(d->agent->deps.loop);
+}
 
 static void close_connection(struct delivery *d)
 {
 	net_stream_close(&d->stream);
 	smtp_client_free(&d->client);
-	spool_body_close(&d->body);
+	transaction_forget(d);
 	net_timer_set(d->timer, UINT64_MAX);
-	d->connected = d->sent = d->body_begun = d->reused = false;
-	d->body_at = 0;
+	d->connected = d->handshake = d->reused = false;
+	d->messages = 0;
+	d->tls[0] = d->tls_why[0] = '\0';
 }
 
 static void delivery_end(struct delivery *d)
@@ -58,78 +42,14 @@ static void delivery_end(struct delivery *d)
 	struct site *site = d->site;
 
 	assert(d->magic == DELIVERY_MAGIC && !d->group);
+	if (d->is_idle)
+		site_idle_remove(d);
 	close_connection(d);
 	net_timer_free(&d->timer);
+	config_unref(&d->cfg);
 	d->magic = 0;
 	free(d);
 	site_leave(a, site);
-}
-
-static enum classify_trouble trouble_of(int err)
-{
-	switch (-err) {
-	case ERR_TIMEOUT:
-		return CLASSIFY_TIMEOUT;
-	case ERR_PROTO:
-	case ERR_LINE_TOO_LONG:
-	case ERR_SYNTAX:
-		return CLASSIFY_GARBAGE;
-	case ERR_LIMIT:
-		return CLASSIFY_TOO_LARGE;
-	case ERR_NOMEM:
-	case ERR_STOPPED:
-		return CLASSIFY_LOCAL;
-	default:
-		return CLASSIFY_LOST;
-	}
-}
-
-static const char *words_of(const struct smtp_outcome *o, char *to, size_t n)
-{
-	static const char *const while_[] = {
-#define X(name) #name,
-		CAT_STAGES(X)
-#undef X
-	};
-
-	snprintf(to, n, "%s while in stage %s",
-	    o->err == -ERR_LIMIT ? "the message is larger than the host takes" : err_text(o->err),
-	    while_[o->stage]);
-	return to;
-}
-
-static void judge_one(struct delivery *d, size_t i, const struct smtp_outcome *o)
-{
-	struct group *g = d->group;
-	char text[160];
-	struct judged j = { .stage = o->stage,
-		.host = span_str(d->target.host),
-		.address = span_str(d->address),
-		.delivered = o->delivered,
-		.success = SUCCESS_RELAYED };
-
-	if (smtp_client_extensions(d->client) & SMTP_EXT_DSN)
-		j.success = SUCCESS_SILENT;
-	if (o->err == 0) {
-		j.trouble = CLASSIFY_REPLY;
-		j.reply = &o->reply;
-	} else {
-		j.trouble = trouble_of(o->err);
-		j.text = words_of(o, text, sizeof(text));
-	}
-	rcpt_judge(g->work, &g->work->env.rcpts[g->rcpts[i]], &j);
-}
-
-/* The group is judged: hand it back, then look what the connection can still do. */
-static void group_over(struct delivery *d)
-{
-	struct group *g = d->group;
-
-	d->group = NULL;
-	spool_body_close(&d->body);
-	d->sent = d->body_begun = false;
-	d->body_at = 0;
-	group_done(g);
 }
 
 /* The session failed before anything of the body went out: the next address may do better. */
@@ -142,119 +62,69 @@ static void address_failed(struct delivery *d, const struct smtp_outcome *o)
 	if (again || g->target_at + 1 < g->target_count) {
 		close_connection(d);
 		g->target_at += again ? 0 : 1;
+		d->in_clear = false;
 		try_next(d);
 		return;
 	}
-	for (size_t i = 0; i < g->count; i++)
-		judge_one(d, i, o);
-	group_over(d);
+	transaction_judge_rest(d, o);
 	delivery_end(d);
+}
+
+/* Did anybody get an answer in this message that is about him? */
+static bool is_anybody_answered(const struct delivery *d)
+{
+	for (size_t i = 0; d->sent && i < d->chosen_count; i++) {
+		const struct smtp_outcome *o = smtp_client_outcome(d->client, i);
+		/* 421 says nothing of a recipient: on a kept connection, only that it was kept too
+		 * long */
+		if (o->is_set && o->err == 0 && !(d->reused && o->reply.code == 421))
+			return true;
+	}
+	return false;
 }
 
 /* The session ended: by its answer, by a lost connection, or after QUIT. */
 static void session_dead(struct delivery *d)
 {
 	const struct smtp_outcome *session = smtp_client_session_outcome(d->client);
-	struct group *g = d->group;
+	bool early;
 
-	if (!g) {
+	if (!d->group) {
 		delivery_end(d);
 		return;
 	}
-	if (!d->sent || (!d->body_begun && session->err < 0)) {
-		bool any = false;
-		for (size_t i = 0; d->sent && i < g->count; i++) {
-			const struct smtp_outcome *o = smtp_client_outcome(d->client, i);
-			any = any || (o && o->is_set && o->err == 0);
-		}
-		if (!any) {
-			address_failed(d, session);
-			return;
-		}
+	if (secure_falls_back(d, session)) {
+		close_connection(d);
+		d->in_clear = true;
+		try_next(d);
+		return;
 	}
-	for (size_t i = 0; i < g->count; i++) {
-		const struct smtp_outcome *o = smtp_client_outcome(d->client, i);
-		judge_one(d, i, o && o->is_set ? o : session);
+	early = !d->sent ||
+	    (!d->body_begun && (session->err < 0 || (d->reused && session->reply.code == 421)));
+	if (early && !is_anybody_answered(d)) {
+		address_failed(d, session);
+		return;
 	}
-	group_over(d);
+	transaction_judge_rest(d, session);
 	delivery_end(d);
 }
 
-static int give_message(struct delivery *d)
-{
-	struct group *g = d->group;
-	struct envelope *env = &g->work->env;
-	struct smtp_client_message m = { .reverse_path = env->reverse_path,
-		.size = env->size,
-		.body_8bit = env->body != ENVELOPE_BODY_7BIT,
-		.envid = env->envid,
-		.ret = (uint8_t)env->ret,
-		.rcpt_count = g->count };
-	int r;
-
-	d->rcpts = arena_zalloc(&g->work->arena, g->count * sizeof(*d->rcpts));
-	if (!d->rcpts)
-		return -ERR_NOMEM;
-	for (size_t i = 0; i < g->count; i++) {
-		const struct rcpt *rc = &env->rcpts[g->rcpts[i]];
-		d->rcpts[i] = (struct smtp_client_rcpt){ rc->address, rc->orcpt, rc->notify };
-	}
-	m.rcpts = d->rcpts;
-	r = spool_body_open(d->agent->deps.spool, g->work->id, &d->body);
-	if (r < 0)
-		return r;
-	d->sent = true;
-	d->body_at = 0;
-	return smtp_client_send(d->client, &m, net_loop_now_ms(d->agent->deps.loop));
-}
-
-/* 1: gave some, 0: wait for the kernel, negative: the body cannot be read. */
-static int give_body(struct delivery *d)
-{
-	uint64_t now = net_loop_now_ms(d->agent->deps.loop);
-	char chunk[BODY_CHUNK];
-	ssize_t got;
-
-	if (net_stream_waiting(d->stream) > 0)
-		return 0;
-	d->body_begun = true;
-	got = spool_body_read(d->body, d->body_at, chunk, sizeof(chunk));
-	if (got < 0) {
-		smtp_client_body_fail(d->client);
-		return (int)got;
-	}
-	if (got == 0)
-		return smtp_client_body_end(d->client, now) < 0 ? -ERR_NOMEM : 1;
-	d->body_at += (uint64_t)got;
-	return smtp_client_body(d->client, span_of(chunk, (size_t)got), now) < 0 ? -ERR_NOMEM : 1;
-}
-
 /* Can this connection serve another group of the site?  Only one that would come here anyway. */
-static bool serves(const struct delivery *d, struct group *g)
+static bool serves(const struct delivery *d, struct group *g, size_t targets)
 {
-	for (size_t i = 0; i < g->target_count; i++) {
-		if (!ip_eq(&g->targets[i].ip, &d->target.ip) ||
-		    g->targets[i].port != d->target.port)
+	if (d->cfg != g->work->cfg || smtp_client_is_used_up(d->client) ||
+	    d->messages >= d->cfg->connection_reuse_messages)
+		return false;
+	for (size_t i = 0; i < targets; i++) {
+		const struct target *t = &g->targets[i];
+		if (t->path || d->target.path
+			? !t->path || !d->target.path || strcmp(t->path, d->target.path) != 0
+			: !ip_eq(&t->ip, &d->target.ip) || t->port != d->target.port)
 			continue;
 		g->target_at = i;
 		return true;
 	}
 	return false;
-}
-
-static void message_done(struct delivery *d)
-{
-	struct group *next;
-	struct group *g = d->group;
-
-	for (size_t i = 0; i < g->count; i++)
-		judge_one(d, i, smtp_client_outcome(d->client, i));
-	group_over(d);
-	next = d->agent->stopping ? NULL : d->site->waiting;
-	if (next && serves(d, next)) {
-		d->group = site_next(d->site);
-		d->reused = true;
-	}
 }
 
 static int send_output(struct delivery *d)
@@ -267,57 +137,172 @@ static int send_output(struct delivery *d)
 	while (r == 0 && buf_len(out)) {
 		r = net_stream_write(d->stream, out);
 		if (r == 0)
-			smtp_client_sent(d->client, net_loop_now_ms(d->agent->deps.loop));
+			smtp_client_sent(d->client, now_ms(d));
 	}
+	return r;
+}
+
+/* More recipients of the group than one message takes, and this connection takes no more. */
+static void start_over(struct delivery *d)
+{
+	(void)smtp_client_quit(d->client, now_ms(d));
+	(void)send_output(d);
+	close_connection(d);
+	try_next(d);
+}
+
+/* Nothing is left to do: wait for another group, or leave. */
+static int rest(struct delivery *d)
+{
+	struct group *next = d->agent->stopping ? NULL : d->site->waiting;
+
+	if (next && serves(d, next, next->target_count)) {
+		d->group = site_next(d->site);
+		d->reused = true;
+		return 1;
+	}
+	if (!next && d->messages > 0 && d->cfg->connection_reuse_ms && !d->agent->stopping &&
+	    d->cfg == d->agent->cfg && d->messages < d->cfg->connection_reuse_messages &&
+	    !smtp_client_is_used_up(d->client)) {
+		site_idle_add(d);
+		d->idle_until_ms = now_ms(d) + d->cfg->connection_reuse_ms;
+		return 0;
+	}
+	return smtp_client_quit(d->client, now_ms(d));
+}
+
+/*
+ * READY or DONE: the next message, another part of this one, or none.  1: look at the step again;
+ * 0: idle; 2: the connection is another one, and this turn is over; negative: an error.
+ */
+static int next_message(struct delivery *d)
+{
+	int r;
+
+	if (d->group && d->sent) {
+		if (transaction_is_lacking(d) && d->group->target_at + 1 < d->group->target_count) {
+			d->reused = false;
+			(void)smtp_client_quit(d->client, now_ms(d));
+			(void)send_output(d);
+			address_failed(d, smtp_client_outcome(d->client, 0));
+			return 2;
+		}
+		transaction_judge(d);
+		d->messages++;
+		d->reused = true;
+	}
+	for (;;) {
+		if (!d->group) {
+			r = rest(d);
+			if (r <= 0 || !d->group)
+				return r < 0 ? r : d->is_idle ? 0 : 1;
+		}
+		if (smtp_client_is_used_up(d->client)) {
+			bool left = false;
+			for (size_t i = 0; i < d->group->count; i++)
+				left = left || !d->group->work->judged[d->group->rcpts[i]];
+			if (left) {
+				start_over(d);
+				return 2;
+			}
+		}
+		r = transaction_begin(d);
+		if (r != 0)
+			return r;
+		group_over(d);
+	}
+}
+
+/* Credentials: the mechanism, then its responses. */
+static int authenticate(struct delivery *d, bool begin)
+{
+	uint64_t now = now_ms(d);
+	struct buf octets;
+	int r;
+
+	buf_init(&octets, 64u << 10);
+	if (begin) {
+		r = auth_choose(&d->auth, smtp_client_mechanisms(d->client), d->options->auth_user,
+		    d->options->auth_password);
+		if (r == 0)
+			r = auth_initial(&d->auth, &octets);
+		if (r >= 0) {
+			struct span initial = buf_span(&octets);
+			r = smtp_client_auth(
+			    d->client, auth_name(&d->auth), r > 0 ? &initial : NULL, now);
+		} else if (r != -ERR_NOMEM) {
+			r = smtp_client_auth_fail(d->client, now);
+		}
+	} else {
+		r = auth_respond(&d->auth, smtp_client_challenge(d->client), &octets);
+		if (r == 0)
+			r = smtp_client_auth_response(d->client, buf_span(&octets), now);
+		else if (r == -ERR_AUTH)
+			r = smtp_client_auth_fail(d->client, now);
+	}
+	if (octets.data)
+		explicit_bzero(octets.data, octets.cap);
+	buf_done(&octets);
+	return r;
+}
+
+/* One step: 1 look again, 0 wait, 2 this turn is over, or an error. */
+static int do_step(struct delivery *d)
+{
+	int r = 1;
+
+	/* clang-format off */
+	switch (smtp_client_step(d->client)) {
+	case SMTP_CLIENT_WAIT:
+		return 0;
+	case SMTP_CLIENT_TLS:
+		if (d->handshake)
+			return 0;
+		r = send_output(d);
+		if (r >= 0)
+			r = secure_begin(d);
+		return r < 0 ? r : 0;
+	case SMTP_CLIENT_AUTH:
+		r = authenticate(d, true);
+		return r < 0 ? r : 1;
+	case SMTP_CLIENT_CHALLENGE:
+		r = authenticate(d, false);
+		return r < 0 ? r : 1;
+	case SMTP_CLIENT_READY:
+	case SMTP_CLIENT_DONE:
+		return d->is_idle ? 0 : next_message(d);
+	case SMTP_CLIENT_BODY:
+		return send_output(d) < 0 ? -ERR_CLOSED : transaction_give_body(d);
+	case SMTP_CLIENT_DEAD:
+		(void)send_output(d);
+		session_dead(d);
+		return 2;
+	}
+	/* clang-format on */
 	return r;
 }
 
 /* Do what the machine asks for until it waits for the peer. */
 static void run(struct delivery *d)
 {
-	int r = 0;
+	int r;
 
-	for (;;) {
-		enum smtp_client_step step = smtp_client_step(d->client);
-		switch (step) {
-		case SMTP_CLIENT_WAIT:
-			break;
-		case SMTP_CLIENT_READY:
-			r = d->group
-			    ? give_message(d)
-			    : smtp_client_quit(d->client, net_loop_now_ms(d->agent->deps.loop));
-			break;
-		case SMTP_CLIENT_BODY:
-			r = send_output(d) < 0 ? -ERR_CLOSED : give_body(d);
-			break;
-		case SMTP_CLIENT_DONE:
-			if (d->sent) {
-				message_done(d);
-				r = d->group ? give_message(d)
-					     : smtp_client_quit(
-						   d->client, net_loop_now_ms(d->agent->deps.loop));
-			}
-			break;
-		case SMTP_CLIENT_DEAD:
-			(void)send_output(d);
-			session_dead(d);
-			return;
-		}
+	do {
+		r = do_step(d);
 		if (r < 0) {
 			smtp_client_lost(d->client, r);
-			r = 0;
-			continue;
+			r = 1;
 		}
-		if (step == SMTP_CLIENT_WAIT || (step == SMTP_CLIENT_BODY && r == 0))
-			break;
-	}
+	} while (r == 1);
+	if (r == 2)
+		return;
 	r = send_output(d);
 	if (r < 0) {
 		smtp_client_lost(d->client, r);
 		session_dead(d);
 		return;
 	}
-	net_timer_set(d->timer, smtp_client_deadline(d->client));
+	net_timer_set(d->timer, d->is_idle ? d->idle_until_ms : smtp_client_deadline(d->client));
 }
 
 static size_t on_octets(void *arg, const uint8_t *p, size_t n)
@@ -325,7 +310,7 @@ static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 	struct delivery *d = arg;
 
 	assert(d->magic == DELIVERY_MAGIC);
-	if (smtp_client_feed(d->client, p, n, net_loop_now_ms(d->agent->deps.loop)) < 0)
+	if (smtp_client_feed(d->client, p, n, now_ms(d)) < 0)
 		smtp_client_lost(d->client, -ERR_NOMEM);
 	run(d);
 	return n;
@@ -335,7 +320,7 @@ static void on_drained(void *arg)
 {
 	struct delivery *d = arg;
 
-	smtp_client_sent(d->client, net_loop_now_ms(d->agent->deps.loop));
+	smtp_client_sent(d->client, now_ms(d));
 	run(d);
 }
 
@@ -343,7 +328,7 @@ static void on_drained(void *arg)
 static void connect_failed(struct delivery *d, int err)
 {
 	struct group *g = d->group;
-	char text[200];
+	char text[300];
 	struct judged j = { .trouble = CLASSIFY_CONNECT,
 		.stage = CAT_STAGE_connect,
 		.host = span_str(d->target.host),
@@ -352,6 +337,7 @@ static void connect_failed(struct delivery *d, int err)
 	if (g->target_at + 1 < g->target_count) {
 		close_connection(d);
 		g->target_at++;
+		d->in_clear = false;
 		try_next(d);
 		return;
 	}
@@ -372,6 +358,7 @@ static void on_ended(void *arg, int err)
 		connect_failed(d, err);
 		return;
 	}
+	secure_failed(d);
 	smtp_client_lost(d->client, err == 0 ? -ERR_CLOSED : err);
 	session_dead(d);
 }
@@ -382,17 +369,39 @@ static void on_connected(void *arg)
 
 	d->connected = true;
 	net_timer_set(d->timer, smtp_client_deadline(d->client));
+	if (d->options && d->options->tls_implicit) {
+		int r = secure_begin(d);
+		if (r < 0)
+			on_ended(d, r);
+		else
+			net_timer_set(d->timer, now_ms(d) + d->cfg->starttls_timeout_ms);
+	}
+}
+
+static void on_secured(void *arg)
+{
+	struct delivery *d = arg;
+
+	secure_done(d);
+	if (smtp_client_step(d->client) == SMTP_CLIENT_TLS &&
+	    smtp_client_tls_active(d->client, secure_is_verified(d), now_ms(d)) < 0)
+		smtp_client_lost(d->client, -ERR_NOMEM);
+	run(d);
 }
 
 static void on_deadline(void *arg)
 {
 	struct delivery *d = arg;
 
+	if (d->is_idle) {
+		smtp_delivery_quit(d);
+		return;
+	}
 	if (!d->connected) {
 		connect_failed(d, -ERR_TIMEOUT);
 		return;
 	}
-	if (smtp_client_deadline(d->client) > net_loop_now_ms(d->agent->deps.loop)) {
+	if (!d->handshake && smtp_client_deadline(d->client) > now_ms(d)) {
 		net_timer_set(d->timer, smtp_client_deadline(d->client));
 		return;
 	}
@@ -405,17 +414,54 @@ static const struct net_stream_events stream_events = {
 	.drained = on_drained,
 	.ended = on_ended,
 	.connected = on_connected,
+	.secured = on_secured,
 };
 
-static void set_timeouts(const struct config *cfg, struct smtp_client_timeouts *t)
+static void set_options(const struct delivery *d, struct smtp_client_options *o)
 {
-	t->banner_ms = t->helo_ms = cfg->helo_timeout_ms;
+	const struct config *cfg = d->cfg;
+	const struct config_route *route = d->options;
+	struct smtp_client_timeouts *t = &o->timeouts;
+
+	smtp_client_options_init(o, route && route->hostname ? route->hostname : cfg->hostname);
+	t->banner_ms = t->helo_ms = t->auth_ms = cfg->helo_timeout_ms;
+	t->tls_ms = cfg->starttls_timeout_ms;
 	t->mail_ms = cfg->mail_timeout_ms;
 	t->rcpt_ms = cfg->rcpt_timeout_ms;
 	t->data_ms = cfg->data_timeout_ms;
 	t->block_ms = cfg->block_timeout_ms;
 	t->end_ms = cfg->end_timeout_ms;
 	t->quit_ms = cfg->quit_timeout_ms;
+	o->chunking = cfg->chunking;
+	if (route) {
+		o->lmtp = route->lmtp;
+		o->auth = route->auth_user != NULL;
+		o->auth_in_clear = route->auth_in_clear || route->path;
+	}
+	secure_options(d, o);
+}
+
+static const struct ip *source_of(const struct delivery *d)
+{
+	const struct ip *source = NULL;
+
+	if (d->options)
+		source = d->target.ip.family == 6 ? &d->options->source6 : &d->options->source4;
+	return source && source->family ? source : NULL;
+}
+
+static void set_address(struct delivery *d)
+{
+	const struct target *t = &d->target;
+	char ip[IP_TEXT_MAX];
+
+	if (t->path) {
+		snprintf(d->address, sizeof(d->address), "unix:%s", t->path);
+		return;
+	}
+	ip_text(&t->ip, ip);
+	snprintf(d->address, sizeof(d->address), "%s%s%s:%u", t->ip.family == 6 ? "[" : "", ip,
+	    t->ip.family == 6 ? "]" : "", t->port);
 }
 
 /* Connect to the group's present address; every way out of here leads to an outcome. */
@@ -423,24 +469,28 @@ static void try_next(struct delivery *d)
 {
 	struct deliver_agent *a = d->agent;
 	struct smtp_client_options o;
-	char ip[IP_TEXT_MAX];
 	int r;
 
 	d->target = d->group->targets[d->group->target_at];
-	ip_text(&d->target.ip, ip);
-	snprintf(d->address, sizeof(d->address), "%s%s%s:%u", d->target.ip.family == 6 ? "[" : "",
-	    ip, d->target.ip.family == 6 ? "]" : "", d->target.port);
-	smtp_client_options_init(&o, a->cfg->hostname);
-	set_timeouts(a->cfg, &o.timeouts);
-	r = smtp_client_new(&o, net_loop_now_ms(a->deps.loop), &d->client);
-	if (r == 0)
-		r = net_stream_connect(a->deps.loop, &d->target.ip, d->target.port, NULL,
+	set_address(d);
+	set_options(d, &o);
+	r = smtp_client_new(&o, now_ms(d), &d->client);
+	if (r == 0 && d->target.path) {
+		r = net_connect_unix(d->target.path);
+		if (r >= 0)
+			r = net_stream_open(a->deps.loop, r, &stream_events, d, &d->stream);
+	} else if (r == 0) {
+		r = net_stream_connect(a->deps.loop, &d->target.ip, d->target.port, source_of(d),
 		    &stream_events, d, &d->stream);
+	}
 	if (r < 0) {
 		connect_failed(d, r);
 		return;
 	}
-	net_timer_set(d->timer, net_loop_now_ms(a->deps.loop) + a->cfg->connect_timeout_ms);
+	if (d->target.path)
+		on_connected(d);
+	else
+		net_timer_set(d->timer, now_ms(d) + d->cfg->connect_timeout_ms);
 }
 
 void smtp_delivery_start(struct group *g)
@@ -458,7 +508,33 @@ void smtp_delivery_start(struct group *g)
 	}
 	d->magic = DELIVERY_MAGIC;
 	d->agent = a;
+	d->cfg = config_ref(g->work->cfg);
 	d->site = g->site;
+	d->options = g->route.options;
+	d->require_tls = g->route.require_tls;
 	d->group = g;
 	try_next(d);
+}
+
+bool smtp_delivery_take(struct delivery *d, struct group *g)
+{
+	assert(d->magic == DELIVERY_MAGIC && d->is_idle && !d->group);
+	/* Where it would go first: else equals (RFC 5321 5.1) would not share, and a host that is
+	 * back would not be preferred again. */
+	if (!serves(d, g, 1))
+		return false;
+	site_idle_remove(d);
+	d->group = g;
+	d->reused = true;
+	run(d);
+	return true;
+}
+
+void smtp_delivery_quit(struct delivery *d)
+{
+	assert(d->magic == DELIVERY_MAGIC && d->is_idle);
+	/* Said and gone: the answer is of no use, and the place may be wanted now. */
+	(void)smtp_client_quit(d->client, now_ms(d));
+	(void)send_output(d);
+	delivery_end(d);
 }

@@ -27,6 +27,7 @@ int work_load(struct deliver_agent *a, uint64_t id, struct work **w_r)
 	if (!w)
 		return -ERR_NOMEM;
 	w->agent = a;
+	w->cfg = config_ref(a->cfg);
 	w->id = id;
 	arena_init(&w->arena, WORK_OCTETS_MAX);
 	buf_init(&w->record, WORK_OCTETS_MAX);
@@ -49,6 +50,7 @@ int work_load(struct deliver_agent *a, uint64_t id, struct work **w_r)
 		arena_done(&w->arena);
 		buf_done(&w->record);
 		buf_done(&w->state);
+		config_unref(&w->cfg);
 		free(w);
 		return r;
 	}
@@ -75,6 +77,7 @@ void work_free(struct work *w)
 	arena_done(&w->arena);
 	buf_done(&w->record);
 	buf_done(&w->state);
+	config_unref(&w->cfg);
 	free(w);
 	agent_work_over(a);
 }

@@ -22,6 +22,11 @@
 	X(SESSION_OPENED, "session_opened", "a client connected")                                  \
 	X(SESSION_CLOSED, "session_closed", "a client's connection ended; sum of what it did")     \
 	X(EARLY_TALKER, "early_talker", "a client sent octets before our banner")                  \
+	X(TLS, "tls", "a client's session is under TLS from here on")                              \
+	X(TLS_FAILED, "tls_failed", "a client's handshake failed; the connection is closed")       \
+	X(PROXY_REFUSED, "proxy_refused",                                                          \
+	    "no PROXY header where one is due; the connection is closed")                          \
+	X(XCLIENT, "xclient", "a trusted client told us who its own client is")                    \
 	X(REFUSED, "refused", "we answered a client with 4xx or 5xx")                              \
 	X(RECEIVED, "received", "a message was acknowledged: it is on disk")                       \
 	X(DELIVERED, "delivered", "a recipient's copy was taken by the next host or mailbox")      \
@@ -49,24 +54,28 @@ struct event {
 	int64_t at_ms;     /* wall clock; 0: now */
 	uint64_t queue_id; /* 0: none */
 	struct span session;
-	struct span client; /* name[address] */
+	struct span client;    /* name[address] */
 	const char *protocol;  /* "ESMTP", RFC 3848 */
 	const char *after;     /* the client's last verb, CONNECT, DATA, END-OF-MESSAGE */
 	const char *ended;     /* a session: quit, lost, timeout, errors, closed */
 	struct span commands;  /* of a session: "ehlo=1 rcpt=0/1 commands=1/2" */
 	const char *mechanism; /* of AUTH */
 	struct span helo;
+	const char *tls_version, *tls_cipher; /* of the session; NULL: in clear */
+	/* XFORWARD: whom the client has the message from, and its id there. */
+	struct span orig_client, orig_id;
 	bool has_sender; /* `sender` may be the null sender */
 	struct span sender;
 	struct span recipient;
 	struct span original; /* the recipient as it came in, when an alias made another of it */
 	uint32_t index;       /* which of `recipients` this one is, from 0 */
 	struct span message_id;
-	struct span host;     /* next host's name, or the mailbox */
-	struct span address;  /* its address and port */
+	struct span host;      /* next host's name, or the mailbox */
+	struct span address;   /* its address and port */
 	const char *transport; /* "smtp", "lmtp", "virtual" (a mailbox here), "discard", "error" */
 	bool expired;          /* given up because its time in the queue is over */
 	const char *stage;     /* "rcpt" */
+	struct span tls;      /* of a delivery: version, cipher, verified or not; empty: in clear */
 	const char *reply_id; /* of our own replies */
 	uint16_t code;
 	struct enhanced_status enhanced;

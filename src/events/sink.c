@@ -161,6 +161,10 @@ void event_json(const struct event *ev, struct buf *out)
 	opt_str(&j, "ended", ev->ended);
 	opt_span(&j, "commands", ev->commands);
 	opt_str(&j, "mechanism", ev->mechanism);
+	opt_str(&j, "tls_version", ev->tls_version);
+	opt_str(&j, "tls_cipher", ev->tls_cipher);
+	opt_span(&j, "orig_client", ev->orig_client);
+	opt_span(&j, "orig_id", ev->orig_id);
 	if (ev->has_sender)
 		json_put_span(&j, "sender", ev->sender);
 	opt_span(&j, "recipient", ev->recipient);
@@ -171,6 +175,7 @@ void event_json(const struct event *ev, struct buf *out)
 	opt_str(&j, "transport", ev->transport);
 	if (ev->expired)
 		json_put_bool(&j, "expired", true);
+	opt_span(&j, "tls", ev->tls);
 	opt_str(&j, "stage", ev->stage);
 	opt_str(&j, "reply_id", ev->reply_id);
 	status(&j, ev);

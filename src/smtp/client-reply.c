@@ -18,12 +18,6 @@ void smtp_client_state_set(struct smtp_client *c, enum smtp_client_state state)
 		c->state = state;
 }
 
-/* Octets of output that the host has taken so far. */
-static uint64_t octets_left(const struct smtp_client *c)
-{
-	return c->written - buf_len(&c->out);
-}
-
 /* Account for what was added to the output since `before`. */
 void smtp_client_wrote(struct smtp_client *c, size_t before)
 {
@@ -36,7 +30,7 @@ void smtp_client_wrote(struct smtp_client *c, size_t before)
  * Keep a reply.  Where the arena is full the texts are dropped, code and enhanced
  * status never are: a flood of words must not lose an outcome.
  */
-static struct smtp_reply keep(struct arena *arena, const struct smtp_reply *r)
+struct smtp_reply smtp_client_keep(struct arena *arena, const struct smtp_reply *r)
 {
 	struct smtp_reply kept = *r;
 
@@ -49,8 +43,7 @@ static struct smtp_reply keep(struct arena *arena, const struct smtp_reply *r)
 	return kept;
 }
 
-/* Give an outcome to a recipient that has none yet. */
-static void settle(struct smtp_client *c, size_t i, const struct smtp_outcome *o)
+void smtp_client_settle(struct smtp_client *c, size_t i, const struct smtp_outcome *o)
 {
 	struct client_rcpt *r = &c->rcpts[i];
 
@@ -64,7 +57,7 @@ static void settle(struct smtp_client *c, size_t i, const struct smtp_outcome *o
 void smtp_client_settle_all(struct smtp_client *c, const struct smtp_outcome *o)
 {
 	for (size_t i = 0; i < c->rcpt_count; i++)
-		settle(c, i, o);
+		smtp_client_settle(c, i, o);
 }
 
 /* What waits for an answer, or is being done. */
@@ -77,12 +70,20 @@ static enum cat_stage stage_now(const struct smtp_client *c)
 	case SMTP_CL_EHLO:
 	case SMTP_CL_HELO:
 		return CAT_STAGE_helo;
+	case SMTP_CL_STARTTLS:
+	case SMTP_CL_TLS:
+		return CAT_STAGE_starttls;
+	case SMTP_CL_AUTH_WANTED:
+	case SMTP_CL_AUTH:
+	case SMTP_CL_CHALLENGE:
+		return CAT_STAGE_auth;
 	case SMTP_CL_COMMANDS:
 		if (c->got <= CMD_MAIL)
 			return CAT_STAGE_mail;
 		return c->got < cmd_data(c) ? CAT_STAGE_rcpt : CAT_STAGE_data;
 	case SMTP_CL_BODY:
 	case SMTP_CL_END:
+	case SMTP_CL_DRAIN:
 		return CAT_STAGE_message;
 	case SMTP_CL_READY:
 	case SMTP_CL_DONE:
@@ -102,12 +103,12 @@ void smtp_client_die(struct smtp_client *c, int err, const struct smtp_reply *r)
 	if (c->state == SMTP_CL_DEAD)
 		return;
 	if (r)
-		o.reply = keep(c->rcpt_count ? &c->arena : &c->session_arena, r);
+		o.reply = smtp_client_keep(c->rcpt_count ? &c->arena : &c->session_arena, r);
 	smtp_client_settle_all(c, &o);
 	if (!c->session.is_set && c->state != SMTP_CL_QUIT) {
 		c->session = o;
 		if (r && c->rcpt_count) /* it outlives the message */
-			c->session.reply = keep(&c->session_arena, r);
+			c->session.reply = smtp_client_keep(&c->session_arena, r);
 	}
 	smtp_client_state_set(c, SMTP_CL_DEAD);
 	c->deadline_ms = UINT64_MAX;
@@ -125,15 +126,23 @@ void smtp_client_say_quit(struct smtp_client *c, uint64_t now_ms)
 	c->deadline_ms = now_ms + c->o.timeouts.quit_ms;
 }
 
-/* Banner or greeting refused: keep it and leave politely. */
-static void session_refused(struct smtp_client *c, const struct smtp_reply *r, uint64_t now_ms)
+/* Banner, greeting, STARTTLS or AUTH refused: keep it and leave politely. */
+void smtp_client_refused(struct smtp_client *c, const struct smtp_reply *r, uint64_t now_ms)
 {
 	c->session = (struct smtp_outcome){ .stage = stage_now(c), .is_set = true };
-	c->session.reply = keep(&c->session_arena, r);
+	c->session.reply = smtp_client_keep(&c->session_arena, r);
 	smtp_client_say_quit(c, now_ms);
 }
 
-static void greet(
+void smtp_client_unfit(
+    struct smtp_client *c, enum cat_stage stage, int err, unsigned missing, uint64_t now_ms)
+{
+	c->session =
+	    (struct smtp_outcome){ .stage = stage, .err = err, .missing = missing, .is_set = true };
+	smtp_client_say_quit(c, now_ms);
+}
+
+void smtp_client_greet(
     struct smtp_client *c, const char *verb, enum smtp_client_state state, uint64_t now_ms)
 {
 	size_t before = buf_len(&c->out);
@@ -155,14 +164,14 @@ static void on_banner(struct smtp_client *c, const struct smtp_reply *r, uint64_
 	if (!c->server_name.p)
 		c->server_name.n = 0;
 	if (r->code == 220)
-		greet(c, "EHLO", SMTP_CL_EHLO, now_ms);
+		smtp_client_greet(c, c->o.lmtp ? "LHLO" : "EHLO", SMTP_CL_EHLO, now_ms);
 	else if (r->code >= 400)
-		session_refused(c, r, now_ms);
+		smtp_client_refused(c, r, now_ms);
 	else
 		smtp_client_die(c, -ERR_PROTO, r);
 }
 
-static void ready(struct smtp_client *c)
+void smtp_client_ready(struct smtp_client *c)
 {
 	smtp_client_state_set(c, SMTP_CL_READY);
 	c->deadline_ms = UINT64_MAX;
@@ -173,11 +182,11 @@ static void on_ehlo(struct smtp_client *c, const struct smtp_reply *r, uint64_t 
 {
 	if (r->code / 100 == 2) {
 		smtp_client_keywords(c, r->text);
-		ready(c);
-	} else if (r->code / 100 == 5) {
-		greet(c, "HELO", SMTP_CL_HELO, now_ms);
-	} else if (r->code / 100 == 4) {
-		session_refused(c, r, now_ms);
+		smtp_client_greeted(c, now_ms);
+	} else if (r->code / 100 == 5 && !c->o.lmtp) {
+		smtp_client_greet(c, "HELO", SMTP_CL_HELO, now_ms);
+	} else if (r->code >= 400) {
+		smtp_client_refused(c, r, now_ms);
 	} else {
 		smtp_client_die(c, -ERR_PROTO, r);
 	}
@@ -186,15 +195,14 @@ static void on_ehlo(struct smtp_client *c, const struct smtp_reply *r, uint64_t 
 static void on_helo(struct smtp_client *c, const struct smtp_reply *r, uint64_t now_ms)
 {
 	if (r->code / 100 == 2)
-		ready(c);
+		smtp_client_greeted(c, now_ms);
 	else if (r->code >= 400)
-		session_refused(c, r, now_ms);
+		smtp_client_refused(c, r, now_ms);
 	else
 		smtp_client_die(c, -ERR_PROTO, r);
 }
 
-/* The message came to its end; the connection can take another. */
-static void done(struct smtp_client *c)
+void smtp_client_done(struct smtp_client *c)
 {
 	smtp_client_state_set(c, SMTP_CL_DONE);
 	c->deadline_ms = UINT64_MAX;
@@ -210,7 +218,7 @@ static uint32_t timeout_of(const struct smtp_client *c, size_t command)
 /* Which command may be written now: pipelined as far as DATA, else one at a time. */
 static bool may_write(const struct smtp_client *c)
 {
-	if (c->state != SMTP_CL_COMMANDS || c->sent > cmd_data(c) || c->open == 0 || c->failed)
+	if (c->state != SMTP_CL_COMMANDS || c->sent >= cmd_end(c) || c->open == 0 || c->failed)
 		return false;
 	if (c->sent == c->got)
 		return true;
@@ -219,6 +227,7 @@ static bool may_write(const struct smtp_client *c)
 
 void smtp_client_write_commands(struct smtp_client *c, uint64_t now_ms)
 {
+	smtp_client_chunks_write(c, now_ms);
 	while (may_write(c)) {
 		size_t before = buf_len(&c->out);
 		if (c->sent == c->got)
@@ -233,7 +242,7 @@ void smtp_client_write_commands(struct smtp_client *c, uint64_t now_ms)
 /* A command was refused: whoever has no outcome gets this one, and DATA will carry nothing. */
 static void refuse_all(struct smtp_client *c, const struct smtp_reply *r, enum cat_stage stage)
 {
-	struct smtp_outcome o = { .stage = stage, .reply = keep(&c->arena, r) };
+	struct smtp_outcome o = { .stage = stage, .reply = smtp_client_keep(&c->arena, r) };
 
 	smtp_client_settle_all(c, &o);
 }
@@ -243,7 +252,7 @@ static void stop_if_pointless(struct smtp_client *c)
 {
 	if (c->open > 0 || c->sent > c->got)
 		return;
-	done(c);
+	smtp_client_done(c);
 }
 
 static void on_mail(struct smtp_client *c, const struct smtp_reply *r)
@@ -260,8 +269,8 @@ static void on_rcpt(struct smtp_client *c, const struct smtp_reply *r, size_t i)
 
 	if (r->code / 100 == 2 || c->rcpts[i].outcome.is_set)
 		return; /* set already: MAIL was refused, and this is but its echo */
-	o.reply = keep(&c->arena, r);
-	settle(c, i, &o);
+	o.reply = smtp_client_keep(&c->arena, r);
+	smtp_client_settle(c, i, &o);
 }
 
 /* 354 although nobody is left: an empty message must be ended all the same; RFC 2920 3.1. */
@@ -273,22 +282,40 @@ static void on_data(struct smtp_client *c, const struct smtp_reply *r, uint64_t 
 		c->deadline_ms = now_ms + c->o.timeouts.block_ms;
 		c->body_bol = true;
 		c->body_cr = false;
-		if (c->open == 0)
+		c->end_at = 0;
+		if (c->open == 0 && c->o.lmtp)
+			smtp_client_die(c, -ERR_PROTO, r); /* nobody would answer the dot */
+		else if (c->open == 0)
 			smtp_client_body_end(c, now_ms);
 	} else {
 		refuse_all(c, r, CAT_STAGE_data);
-		done(c);
+		smtp_client_done(c);
 	}
 }
 
-/* The answer to the final dot is the only thing that makes a delivery. */
-static void on_end(struct smtp_client *c, const struct smtp_reply *r)
+/*
+ * The answer to the final dot (or the last chunk) is the only thing that makes a delivery.  SMTP
+ * answers for all; LMTP once for each recipient that it has accepted, in their order (RFC 2033
+ * 4.2): those have no outcome yet.
+ */
+void smtp_client_on_end(struct smtp_client *c, const struct smtp_reply *r, uint64_t now_ms)
 {
-	struct smtp_outcome o = { .stage = CAT_STAGE_message, .reply = keep(&c->arena, r) };
+	struct smtp_outcome o = { .stage = CAT_STAGE_message };
 
+	o.reply = smtp_client_keep(&c->arena, r);
 	o.delivered = r->code / 100 == 2;
-	smtp_client_settle_all(c, &o);
-	done(c);
+	if (!c->o.lmtp) {
+		smtp_client_settle_all(c, &o);
+	} else {
+		while (c->end_at < c->rcpt_count && c->rcpts[c->end_at].outcome.is_set)
+			c->end_at++;
+		if (c->end_at < c->rcpt_count)
+			smtp_client_settle(c, c->end_at, &o);
+	}
+	if (c->open == 0)
+		smtp_client_done(c);
+	else
+		c->deadline_ms = now_ms + c->o.timeouts.end_ms;
 }
 
 /* What a command may be answered with at all. */
@@ -298,6 +325,8 @@ static bool code_fits(const struct smtp_client *c, uint16_t code)
 		return true;
 	if (c->state == SMTP_CL_COMMANDS && c->got == cmd_data(c))
 		return code == 354;
+	if (c->state == SMTP_CL_AUTH)
+		return code == 235 || code == 334;
 	return code / 100 == 2;
 }
 
@@ -320,6 +349,8 @@ static void on_command(struct smtp_client *c, const struct smtp_reply *r, uint64
 		on_rcpt(c, r, command - CMD_MAIL - 1);
 	if (c->state == SMTP_CL_COMMANDS)
 		stop_if_pointless(c);
+	if (c->state == SMTP_CL_COMMANDS && c->by_bdat && c->got == cmd_end(c))
+		smtp_client_chunks_begin(c, now_ms);
 }
 
 /* Is anything of ours waiting for a reply, and has it left us as a whole? */
@@ -331,13 +362,21 @@ bool smtp_client_is_expected(struct smtp_client *c)
 		return true;
 	case SMTP_CL_EHLO:
 	case SMTP_CL_HELO:
+	case SMTP_CL_STARTTLS:
+	case SMTP_CL_AUTH:
 	case SMTP_CL_QUIT:
-	case SMTP_CL_END:
 		return octets_left(c) >= c->ends_at;
+	case SMTP_CL_END:
+		return c->by_bdat ? smtp_client_chunk_expected(c) : octets_left(c) >= c->ends_at;
+	case SMTP_CL_BODY:
+	case SMTP_CL_DRAIN:
+		return c->by_bdat && smtp_client_chunk_expected(c);
 	case SMTP_CL_COMMANDS:
 		return c->got < c->sent && octets_left(c) >= *ends_at(c, c->got);
+	case SMTP_CL_TLS:
+	case SMTP_CL_AUTH_WANTED:
+	case SMTP_CL_CHALLENGE:
 	case SMTP_CL_READY:
-	case SMTP_CL_BODY:
 	case SMTP_CL_DONE:
 	case SMTP_CL_DEAD:
 		break;
@@ -352,7 +391,8 @@ bool smtp_client_is_expected(struct smtp_client *c)
  */
 static void on_unexpected(struct smtp_client *c, const struct smtp_reply *r)
 {
-	bool midway = c->state == SMTP_CL_BODY || c->state == SMTP_CL_END;
+	bool midway =
+	    c->state == SMTP_CL_BODY || c->state == SMTP_CL_END || c->state == SMTP_CL_DRAIN;
 
 	smtp_client_die(c, r->code == 421 || (midway && r->code >= 400) ? 0 : -ERR_PROTO, r);
 }
@@ -386,15 +426,30 @@ void smtp_client_on_reply(struct smtp_client *c, const struct smtp_reply *r, uin
 	case SMTP_CL_HELO:
 		on_helo(c, r, now_ms);
 		break;
+	case SMTP_CL_STARTTLS:
+		smtp_client_on_starttls(c, r, now_ms);
+		break;
+	case SMTP_CL_AUTH:
+		smtp_client_on_auth(c, r, now_ms);
+		break;
 	case SMTP_CL_COMMANDS:
 		on_command(c, r, now_ms);
 		break;
+	case SMTP_CL_BODY:
+	case SMTP_CL_DRAIN:
+		smtp_client_on_chunk(c, r, now_ms);
+		break;
 	case SMTP_CL_END:
-		on_end(c, r);
+		if (c->by_bdat)
+			smtp_client_on_chunk(c, r, now_ms);
+		else
+			smtp_client_on_end(c, r, now_ms);
 		break;
 	case SMTP_CL_QUIT:
+	case SMTP_CL_TLS:
+	case SMTP_CL_AUTH_WANTED:
+	case SMTP_CL_CHALLENGE:
 	case SMTP_CL_READY:
-	case SMTP_CL_BODY:
 	case SMTP_CL_DONE:
 	case SMTP_CL_DEAD:
 		break;

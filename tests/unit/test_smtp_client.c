@@ -10,6 +10,7 @@
 #include "smtp/client.h"
 #include "smtp/params.h"
 #include "tests/unit/smtp_host.h"
+#include "tests/unit/smtp_talk.h"
 
 #include <stdlib.h>
 
@@ -21,38 +22,10 @@ static const char full_ehlo[] = "250-mx.example.org hello\r\n250-PIPELINING\r\n2
 static struct smtp_client *client(bool no_pipelining)
 {
 	struct smtp_client_options o;
-	struct smtp_client *c;
 
 	smtp_client_options_init(&o, "out.example.net");
 	o.no_pipelining = no_pipelining;
-	assert_int_equal(smtp_client_new(&o, 0, &c), 0);
-	return c;
-}
-
-/* The server says this; the step that follows. */
-static int hear(struct smtp_client *c, const char *text)
-{
-	return smtp_client_feed(c, (const uint8_t *)text, strlen(text), 0);
-}
-
-/* The client wrote exactly this since the last time. */
-static void wrote_is(struct smtp_client *c, const char *want)
-{
-	struct buf *out = smtp_client_output(c);
-
-	assert_string_equal(buf_cstr(out), want);
-	buf_consume(out, buf_len(out));
-	smtp_client_sent(c, 0);
-}
-
-static void flush(struct smtp_client *c)
-{
-	struct buf *out = smtp_client_output(c);
-
-	while (buf_len(out)) {
-		buf_consume(out, buf_len(out));
-		smtp_client_sent(c, 0);
-	}
+	return talk_new(&o);
 }
 
 static struct smtp_client *ready(bool no_pipelining, const char *ehlo)
@@ -84,16 +57,6 @@ static struct smtp_client *sending(bool no_pipelining, const char *ehlo, size_t 
 
 	assert_int_equal(smtp_client_send(c, &m, 0), SMTP_CLIENT_WAIT);
 	return c;
-}
-
-static void outcome_is(
-    const struct smtp_outcome *o, enum cat_stage stage, int err, unsigned code, bool delivered)
-{
-	assert_true(o->is_set);
-	assert_int_equal(o->stage, stage);
-	assert_int_equal(o->err, err);
-	assert_int_equal(o->reply.code, code);
-	assert_int_equal(o->delivered, delivered);
 }
 
 static void a_message_is_pipelined_and_delivered(void **state)

@@ -176,6 +176,73 @@ static void a_client_without_memory_loses_words_but_no_outcome(void **state)
 	assert_true(n > 5);
 }
 
+/* The same with TLS, AUTH (an initial response that waits) and a binary message in chunks. */
+static int deliver_chunks(struct span in, bool *delivered_r)
+{
+	static const char body[70000];
+	const struct smtp_client_rcpt rcpt = { .address = SPAN_LIT("a@x") };
+	struct smtp_client_message m = { .reverse_path = SPAN_LIT("s@y"),
+		.body_binary = true,
+		.rcpts = &rcpt,
+		.rcpt_count = 1 };
+	const struct span initial = span_of(body, 500);
+	struct smtp_client_options o;
+	struct smtp_client *c = NULL;
+	unsigned bodies = 0;
+	int rc;
+
+	*delivered_r = false;
+	smtp_client_options_init(&o, "out.example.net");
+	o.tls = SMTP_CLIENT_TLS_REQUIRED;
+	o.auth = true;
+	rc = smtp_client_new(&o, 0, &c);
+	while (rc >= 0 && in.n) {
+		size_t n = (size_t)span_find(in, '\n') + 1;
+		rc = smtp_client_feed(c, in.p, n, 0);
+		in = span_skip(in, n);
+		if (rc == SMTP_CLIENT_TLS)
+			rc = smtp_client_tls_active(c, true, 0);
+		else if (rc == SMTP_CLIENT_AUTH)
+			rc = smtp_client_auth(c, "PLAIN", &initial, 0);
+		else if (rc == SMTP_CLIENT_CHALLENGE)
+			rc = smtp_client_auth_response(c, SPAN_LIT("x"), 0);
+		else if (rc == SMTP_CLIENT_READY)
+			rc = smtp_client_send(c, &m, 0);
+		else if (rc == SMTP_CLIENT_BODY)
+			rc = bodies++ ? smtp_client_body_end(c, 0)
+				      : smtp_client_body(c, span_of(body, sizeof(body)), 0);
+		else if (rc == SMTP_CLIENT_DONE)
+			*delivered_r = smtp_client_outcome(c, 0)->delivered;
+		if (c)
+			buf_consume(smtp_client_output(c), buf_len(smtp_client_output(c)));
+	}
+	smtp_client_free(&c);
+	return rc < 0 ? rc : 0;
+}
+
+static void chunks_and_secrets_without_memory_lose_nothing_but_the_session(void **state)
+{
+	static const char in[] =
+	    "220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n"
+	    "250-mx\r\n250-BINARYMIME\r\n250-CHUNKING\r\n250 AUTH PLAIN\r\n334 \r\n334 eA==\r\n"
+	    "235 a\r\n250 b\r\n250 c\r\n250 d\r\n250 e\r\n";
+	bool delivered;
+	long n = 0;
+	int rc;
+
+	(void)state;
+	do {
+		until = n++;
+		failed = false;
+		rc = deliver_chunks(span_of(in, sizeof(in) - 1), &delivered);
+		until = -1;
+		assert_true(rc == 0 || rc == -ERR_NOMEM);
+		if (!failed)
+			assert_true(delivered);
+	} while (failed);
+	assert_true(n > 7);
+}
+
 static void a_header_without_memory_says_so(void **state)
 {
 	struct mime_header_reader r;
@@ -199,6 +266,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_server_without_memory_says_so),
 		cmocka_unit_test(a_client_without_memory_loses_words_but_no_outcome),
+		cmocka_unit_test(chunks_and_secrets_without_memory_lose_nothing_but_the_session),
 		cmocka_unit_test(a_header_without_memory_says_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

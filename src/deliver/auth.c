@@ -1,0 +1,87 @@
+/*
+ * deliver/auth.c - mechanisms of AUTH for a relay host; see deliver/auth.h.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#include "deliver/auth.h"
+#include "base/err.h"
+
+struct auth_mechanism {
+	const char *name;
+	int (*initial)(struct auth_exchange *x, struct buf *out); /* NULL: none */
+	int (*respond)(struct auth_exchange *x, struct span challenge, struct buf *out);
+};
+
+/* RFC 4616: authorization identity (none), user, password. */
+static int plain_initial(struct auth_exchange *x, struct buf *out)
+{
+	buf_add_char(out, '\0');
+	buf_add_str(out, x->user);
+	buf_add_char(out, '\0');
+	buf_add_str(out, x->password);
+	return out->failed ? -ERR_NOMEM : 1;
+}
+
+/* All was said; a server that asks on is refused, or mad. */
+static int plain_respond(struct auth_exchange *x, struct span challenge, struct buf *out)
+{
+	(void)x;
+	(void)challenge;
+	(void)out;
+	return -ERR_AUTH;
+}
+
+/* No standard, but everywhere: two questions, whose words differ from server to server. */
+static int login_respond(struct auth_exchange *x, struct span challenge, struct buf *out)
+{
+	(void)challenge;
+	if (x->round > 2)
+		return -ERR_AUTH;
+	return buf_add_str(out, x->round == 1 ? x->user : x->password);
+}
+
+/* Best first. */
+static const struct auth_mechanism mechanisms[] = {
+	{ "PLAIN", plain_initial, plain_respond },
+	{ "LOGIN", NULL, login_respond },
+};
+
+static bool is_offered(struct span offered, const char *name)
+{
+	while (offered.n) {
+		ptrdiff_t space = span_find(offered, ' ');
+		struct span word = span_of(offered.p, space < 0 ? offered.n : (size_t)space);
+		if (span_eq_nocase(word, span_str(name)))
+			return true;
+		offered = space < 0 ? span_of(NULL, 0) : span_skip(offered, (size_t)space + 1);
+	}
+	return false;
+}
+
+int auth_choose(
+    struct auth_exchange *x, struct span offered, const char *user, const char *password)
+{
+	*x = (struct auth_exchange){ .user = user, .password = password };
+	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(*mechanisms); i++)
+		if (is_offered(offered, mechanisms[i].name)) {
+			x->mechanism = &mechanisms[i];
+			return 0;
+		}
+	return -ERR_UNSUPPORTED;
+}
+
+const char *auth_name(const struct auth_exchange *x)
+{
+	return x->mechanism ? x->mechanism->name : "";
+}
+
+int auth_initial(struct auth_exchange *x, struct buf *out)
+{
+	return x->mechanism->initial ? x->mechanism->initial(x, out) : 0;
+}
+
+int auth_respond(struct auth_exchange *x, struct span challenge, struct buf *out)
+{
+	x->round++;
+	return x->mechanism->respond(x, challenge, out);
+}

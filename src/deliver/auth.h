@@ -1,0 +1,33 @@
+/*
+ * deliver/auth.h - our side of AUTH (RFC 4954): which mechanism, and what to answer.
+ *
+ * Octets in, octets out; no I/O.  Responses hold the password: their buffer is the caller's
+ * to wipe.  A mechanism is a row of the table in auth.c, best first.
+ *
+ * SPDX-License-Identifier: MPL-2.0
+ */
+#ifndef POSTERN_DELIVER_AUTH_H
+#define POSTERN_DELIVER_AUTH_H
+
+#include "base/buf.h"
+
+struct auth_mechanism;
+
+struct auth_exchange {
+	const struct auth_mechanism *mechanism;
+	const char *user, *password; /* the caller's, as long as the exchange */
+	unsigned round;
+};
+
+/* The best mechanism of those offered (names parted by spaces).  0 or -ERR_UNSUPPORTED. */
+int auth_choose(
+    struct auth_exchange *x, struct span offered, const char *user, const char *password);
+const char *auth_name(const struct auth_exchange *x);
+
+/* The initial response.  1 with it in `out`, 0 when the mechanism has none, or -ERR_NOMEM. */
+int auth_initial(struct auth_exchange *x, struct buf *out);
+
+/* The response to a challenge.  0, -ERR_AUTH (it makes no sense: give up), -ERR_NOMEM. */
+int auth_respond(struct auth_exchange *x, struct span challenge, struct buf *out);
+
+#endif
