@@ -142,6 +142,8 @@ static int commit(struct work *w, const struct dsn_request *req)
 		r = spool_draft_write(draft, buf_span(&text));
 	if (r == 0) {
 		w->op.done = on_committed;
+		w->dsn_octets = buf_len(&text);
+		w->dsn_of_failure = req->rcpts[0].action == DSN_ACTION_FAILED;
 		spool_commit(sp, w->dsn_id, buf_span(&record), span_of("", 0), &draft,
 		    clock_wall_ms(), true, &w->op);
 	}
@@ -208,6 +210,8 @@ void bounce_emit(struct work *w)
 		.recipient = w->env.reverse_path,
 		.message_id = w->env.message_id,
 		.other_id = w->dsn_id,
+		.size = w->dsn_octets,
+		.detail = w->dsn_of_failure ? SPAN_LIT("failure") : SPAN_LIT("success"),
 		.text = SPAN_LIT("a delivery status notification is on its way to the sender") };
 
 	w->agent->stats.bounced++;

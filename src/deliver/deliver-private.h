@@ -87,7 +87,9 @@ struct work {
 	struct spool_op op;
 	struct net_task op_task;
 	int op_err;
-	uint64_t dsn_id;
+	uint64_t dsn_id, dsn_octets;
+	bool dsn_of_failure;
+	int64_t started_ms; /* wall clock: this round of attempts */
 	void (*command_done)(void *arg, int err);
 	void *command_arg;
 };
@@ -140,6 +142,8 @@ void work_settle(struct work *w); /* DSN first, then the new state */
 
 /* route.c */
 int route_find(struct work *w, struct span address, struct route *route_r);
+/* "smtp", "lmtp", "virtual", "discard", for the record. */
+const char *route_transport(const struct route *route);
 /* The address that is said to the next host: a postmaster's becomes the operator's choice. */
 struct span route_final_address(const struct config *cfg, struct span address);
 
@@ -173,6 +177,7 @@ struct judged {
 	const struct smtp_reply *reply; /* CLASSIFY_REPLY */
 	const char *text;               /* our own words otherwise */
 	struct span host, address, tls;
+	const char *transport; /* route_transport() */
 	bool delivered;
 	enum success success; /* with `delivered` */
 };

@@ -157,6 +157,7 @@ static void delivered(struct net_job *job)
 	char text[256];
 
 	spool_body_close(&m->body);
+	j.transport = route_transport(&g->route);
 	j.host = span_str(m->dir);
 	j.delivered = m->err == 0;
 	j.success = SUCCESS_DELIVERED;

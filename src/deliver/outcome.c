@@ -53,12 +53,15 @@ static void emit(struct work *w, enum event_type type, const struct rcpt *r, con
 		.host = r->last.host,
 		.address = r->last.address,
 		.tls = j->tls,
+		.transport = j->transport,
+		.expired = w->expired[r - w->env.rcpts],
 		.stage = stage_names[r->last.stage],
 		.code = r->last.code,
 		.enhanced = r->last.enhanced,
 		.text = r->last.text,
 		.attempts = r->attempts,
-		.delay_ms = r->last.at_ms - w->env.received_ms };
+		.delay_ms = r->last.at_ms - w->env.received_ms,
+		.spent_ms = r->last.at_ms - w->started_ms };
 
 	if (type != EVENT_DELIVERED) {
 		ev.failure_code = r->last.failure_code;
@@ -137,7 +140,10 @@ void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j)
 void group_trouble(
     struct group *g, enum classify_trouble trouble, enum cat_stage stage, const char *text)
 {
-	struct judged j = { .trouble = trouble, .stage = stage, .text = text };
+	struct judged j = { .trouble = trouble,
+		.stage = stage,
+		.text = text,
+		.transport = route_transport(&g->route) };
 
 	/* The host of the last address tried, else the domain itself. */
 	if (g->target_at < g->target_count)

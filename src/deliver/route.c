@@ -63,6 +63,15 @@ static bool is_postmaster(const struct config *cfg, struct span address)
 	    (at < 0 || (at == 10 && span_starts_nocase(address, SPAN_LIT("postmaster@"))));
 }
 
+const char *route_transport(const struct route *route)
+{
+	if (route->kind == ROUTE_MAILDIR)
+		return "virtual";
+	if (route->kind == ROUTE_DISCARD)
+		return "discard";
+	return route->options && route->options->lmtp ? "lmtp" : "smtp";
+}
+
 struct span route_final_address(const struct config *cfg, struct span address)
 {
 	return is_postmaster(cfg, address) ? span_str(cfg->postmaster) : address;

@@ -331,6 +331,7 @@ static void connect_failed(struct delivery *d, int err)
 	char text[300];
 	struct judged j = { .trouble = CLASSIFY_CONNECT,
 		.stage = CAT_STAGE_connect,
+		.transport = route_transport(&g->route),
 		.host = span_str(d->target.host),
 		.address = span_str(d->address) };
 

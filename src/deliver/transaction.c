@@ -132,6 +132,7 @@ static void judge_one(struct delivery *d, size_t i, const struct smtp_outcome *o
 	char text[480];
 	struct judged j = { .trouble = trouble_of(d, o),
 		.stage = o->stage,
+		.transport = route_transport(&d->group->route),
 		.host = span_str(d->target.host),
 		.address = span_str(d->address),
 		.tls = span_str(d->tls),

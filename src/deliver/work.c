@@ -129,6 +129,7 @@ static void discard(struct group *g)
 {
 	struct judged j = { .trouble = CLASSIFY_LOCAL,
 		.stage = CAT_STAGE_message,
+		.transport = route_transport(&g->route),
 		.host = SPAN_LIT("discard"),
 		.text = "discarded, as the route says",
 		.delivered = true };
@@ -156,6 +157,7 @@ int work_start(struct deliver_agent *a, uint64_t id)
 
 	if (r < 0)
 		return r;
+	w->started_ms = clock_wall_ms();
 	r = make_groups(w);
 	if (r < 0) {
 		work_free(w);
