@@ -268,6 +268,17 @@ static void add(
 		yaml_error(e, at, "out of memory");
 }
 
+/* With its domain in the form that look-ups use. */
+static struct span normal_pattern(struct config *cfg, const char *text)
+{
+	struct span s = arena_span(&cfg->arena, span_str(text));
+	ptrdiff_t at = span_rfind(s, '@');
+
+	if (!s.p || strcmp(text, "*") == 0)
+		return s;
+	return config_normal(cfg, s, at >= 0 ? (size_t)at + 1 : text[0] == '.');
+}
+
 static void read_table(struct yaml_errors *e, const struct yaml_node *list, struct config *cfg,
     struct map *to, bool sender)
 {

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "base/err.h"
+#include "base/idn.h"
 #include "deliver/deliver-private.h"
 
 #include <stdio.h>
@@ -97,8 +98,10 @@ static void by_domain(struct work *w, struct span domain, struct route *r)
 			ip = span_skip(ip, 5);
 		r->host = arena_str(&w->arena, ip);
 	} else {
+		char name[IDN_NAME_MAX];
+		int n = idn_to_ascii(domain, name);
 		r->kind = ROUTE_MX;
-		r->host = arena_str(&w->arena, domain);
+		r->host = arena_str(&w->arena, n < 0 ? domain : span_of(name, (size_t)n));
 	}
 }
 

@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "base/err.h"
+#include "base/idn.h"
 #include "base/utf8.h"
 #include "deliver/delivery-private.h"
 #include "smtp/server.h"
@@ -172,6 +173,9 @@ void group_over(struct delivery *d)
 
 void transaction_judge(struct delivery *d)
 {
+	d->welcome = false;
+	for (size_t i = 0; i < d->chosen_count; i++)
+		d->welcome = d->welcome || smtp_client_outcome(d->client, i)->delivered;
 	for (size_t i = 0; i < d->chosen_count; i++)
 		judge_one(d, d->chosen[i], smtp_client_outcome(d->client, i));
 	transaction_forget(d);
@@ -218,6 +222,21 @@ static bool is_new_domain(
 	return ++*domains > smtp_client_rcpt_domain_max(d->client);
 }
 
+/* Without SMTPUTF8 a domain goes as A-labels (RFC 5890 2.3.2.1); a local part has no such form. */
+static struct span ascii_address(struct work *w, struct span address)
+{
+	ptrdiff_t at = span_rfind(address, '@');
+	struct span local = span_of(address.p, (size_t)(at + 1));
+	char name[IDN_NAME_MAX];
+	char *ascii;
+
+	if (at < 0 || ascii_valid(address) || !ascii_valid(local) ||
+	    idn_to_ascii(domain_of(address), name) < 0)
+		return address;
+	ascii = arena_printf(&w->arena, "%.*s%s", SPAN_FMT(local), name);
+	return ascii ? span_str(ascii) : address;
+}
+
 /* Who goes in this transaction: as many as the host takes at a time. */
 static int choose(struct delivery *d)
 {
@@ -238,6 +257,8 @@ static int choose(struct delivery *d)
 			.is_set = true };
 		const struct rcpt *rc = &env->rcpts[g->rcpts[i]];
 		struct span address = route_final_address(d->cfg, rc->address);
+		if (!utf8)
+			address = ascii_address(g->work, address);
 		if (g->work->judged[g->rcpts[i]])
 			continue;
 		if (!utf8 && !ascii_valid(address) && g->target_at + 1 >= g->target_count) {
@@ -254,9 +275,9 @@ static int choose(struct delivery *d)
 }
 
 /* Is it of any use to say SMTPUTF8?  RFC 6531 3.1 asks for it only where it is. */
-static bool needs_utf8(const struct delivery *d, const struct envelope *env)
+static bool needs_utf8(const struct delivery *d, struct span reverse_path)
 {
-	bool needs = d->body.header_utf8 || !ascii_valid(env->reverse_path);
+	bool needs = d->body.header_utf8 || !ascii_valid(reverse_path);
 
 	for (size_t i = 0; i < d->chosen_count && !needs; i++)
 		needs = !ascii_valid(d->rcpts[i].address);
@@ -267,7 +288,10 @@ int transaction_begin(struct delivery *d)
 {
 	struct group *g = d->group;
 	struct envelope *env = &g->work->env;
-	struct smtp_client_message m = { .reverse_path = env->reverse_path,
+	bool utf8 = smtp_client_extensions(d->client) & SMTP_EXT_SMTPUTF8;
+	struct smtp_client_message m = { .reverse_path = utf8
+		    ? env->reverse_path
+		    : ascii_address(g->work, env->reverse_path),
 		.size = env->size,
 		.require_tls = d->require_tls,
 		.has_auth = d->options && d->options->auth_parameter,
@@ -288,7 +312,7 @@ int transaction_begin(struct delivery *d)
 		return r;
 	m.body_8bit = d->body.is_8bit;
 	m.body_binary = d->body.is_binary;
-	m.smtputf8 = needs_utf8(d, env);
+	m.smtputf8 = needs_utf8(d, m.reverse_path);
 	d->sent = true;
 	r = smtp_client_send(d->client, &m, net_loop_now_ms(d->agent->deps.loop));
 	return r < 0 ? r : 1;
