@@ -7,6 +7,7 @@
 #include "cmd/cmd.h"
 #include "cmd/common.h"
 #include "daemon/daemon.h"
+#include "net/tls.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,10 +18,18 @@ static void say(const char *text)
 	fflush(stdout);
 }
 
+static void report(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", line);
+}
+
 int cmd_check_config(int argc, char **argv)
 {
 	const char *file = NULL;
+	struct net_tls *server = NULL, *client = NULL;
 	struct config *cfg;
+	int r;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
@@ -34,9 +43,13 @@ int cmd_check_config(int argc, char **argv)
 	}
 	if (cmd_load_config(file, &cfg) < 0)
 		return 1;
-	printf("%s: good\n", cfg->file);
+	r = daemon_tls(cfg, &server, &client, report, NULL);
+	net_tls_unref(&server);
+	net_tls_unref(&client);
+	if (r == 0)
+		printf("%s: good\n", cfg->file);
 	config_unref(&cfg);
-	return 0;
+	return r == 0 ? 0 : 1;
 }
 
 int cmd_serve(int argc, char **argv)

@@ -21,7 +21,10 @@ enum config_type {
 	CONFIG_TYPE_TIME64,
 	CONFIG_TYPE_BOOL,
 	CONFIG_TYPE_STYLE,
+	/* read by code of their own */
 	CONFIG_TYPE_LIST,
+	CONFIG_TYPE_FILE,
+	CONFIG_TYPE_CHOICE,
 };
 
 struct config_schema {
@@ -39,6 +42,16 @@ struct config_counted {
 
 /* lists.c: the keys of type LIST. */
 void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
+
+/* peers.c; a NULL list leaves *to as it is. */
+void config_read_networks(struct yaml_errors *e, const struct yaml_node *list, struct config *cfg,
+    struct config_networks *to);
+void config_read_peers(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
+
+/* tls.c: the section, before the listeners; then `tls` and `tls_required` of one of them. */
+void config_read_tls(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
+void config_read_listen_tls(
+    struct yaml_errors *e, const struct yaml_node *n, struct config *cfg, struct config_listen *l);
 
 /* Letters, digits, hyphens, dots; not beginning or ending with a dot. */
 bool config_domain_like(struct span s);

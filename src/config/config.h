@@ -19,11 +19,73 @@ struct yaml_errors;
 
 enum config_service { CONFIG_SERVICE_MX, CONFIG_SERVICE_SUBMISSION };
 
+struct config_networks {
+	struct ip_net *nets;
+	size_t count;
+};
+
+/* A file that the configuration names, and where it does: "FILE:LINE: KEY". */
+struct config_file {
+	const char *path, *place; /* NULL: none */
+};
+
+struct config_certificate {
+	struct config_file chain, key;
+};
+
+enum config_tls_mode { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
+enum config_tls_ask { CONFIG_TLS_ASK_NONE, CONFIG_TLS_ASK, CONFIG_TLS_REQUIRE };
+
+struct config_tls {
+	struct config_certificate *certificates; /* the first is the default */
+	size_t certificate_count;                /* 0: no TLS as a server */
+	unsigned min_version;                    /* 10 to 13 */
+	const char *ciphers, *ciphersuites;      /* "": the standard ones */
+	const char *ciphers_place, *ciphersuites_place;
+	enum config_tls_ask client_certificates;
+	struct config_file client_ca; /* whom clients' certificates are verified against */
+	struct config_file ca;        /* and servers', when we are the client; none: the system's */
+};
+
+/* Keywords of EHLO that can be kept from a client. */
+#define CONFIG_EHLO_KEYWORDS(X)                                                                    \
+	X(PIPELINING, "pipelining")                                                                \
+	X(SIZE, "size")                                                                            \
+	X(8BITMIME, "8bitmime")                                                                    \
+	X(ENHANCEDSTATUSCODES, "enhancedstatuscodes")                                              \
+	X(DSN, "dsn")                                                                              \
+	X(VRFY, "vrfy")                                                                            \
+	X(STARTTLS, "starttls")                                                                    \
+	X(AUTH, "auth")                                                                            \
+	X(CHUNKING, "chunking")                                                                    \
+	X(BINARYMIME, "binarymime")                                                                \
+	X(SMTPUTF8, "smtputf8")                                                                    \
+	X(LIMITS, "limits")                                                                        \
+	X(REQUIRETLS, "requiretls")                                                                \
+	X(ETRN, "etrn")                                                                            \
+	X(XCLIENT, "xclient")                                                                      \
+	X(XFORWARD, "xforward")
+
+enum config_ehlo_keyword {
+#define X(id, name) CONFIG_EHLO_##id,
+	CONFIG_EHLO_KEYWORDS(X)
+#undef X
+	    CONFIG_EHLO_COUNT
+};
+
+struct config_ehlo_discard {
+	struct config_networks networks;
+	unsigned keywords; /* 1 << enum config_ehlo_keyword */
+};
+
 struct config_listen {
 	struct ip ip;
 	uint16_t port; /* 0: the kernel gives one (tests) */
 	enum config_service service;
-	const char *place; /* "FILE:LINE", for a message when it cannot be bound */
+	enum config_tls_mode tls;
+	bool tls_required;            /* 530 before STARTTLS */
+	struct config_networks proxy; /* these send a PROXY header, and nobody else may come */
+	const char *place;            /* "FILE:LINE", for a message when it cannot be bound */
 };
 
 /* Where mail for a domain goes.  `host` NULL: by MX. */
@@ -50,6 +112,11 @@ struct config {
 
 	struct config_listen *listens;
 	size_t listen_count;
+
+	struct config_tls tls;
+	struct config_networks xclient_hosts, xforward_hosts;
+	struct config_ehlo_discard *ehlo_discards;
+	size_t ehlo_discard_count;
 
 	struct ip_net *mynetworks;
 	size_t mynetwork_count;
@@ -130,6 +197,8 @@ bool config_recipient_listed(const struct config *cfg, struct span address);
 
 /* The network of mynetworks that has the address; NULL: none. */
 const struct ip_net *config_in_mynetworks(const struct config *cfg, const struct ip *ip);
+
+bool config_networks_have(const struct config_networks *networks, const struct ip *ip);
 
 /* The route of a domain, or NULL (by MX). */
 const struct config_route *config_route(const struct config *cfg, struct span domain);

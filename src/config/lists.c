@@ -48,7 +48,8 @@ static void *array(struct config *cfg, const struct yaml_node *list, size_t extr
 
 static void read_listen(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
-	static const char *const keys[] = { "address", "service", NULL };
+	static const char *const keys[] = { "address", "service", "tls", "tls_required", "proxy",
+		NULL };
 	static const char *const services[] = { "mx", "submission", NULL };
 	const struct yaml_node *list = yaml_need(e, root, "listen");
 
@@ -81,6 +82,8 @@ static void read_listen(struct yaml_errors *e, const struct yaml_node *root, str
 		}
 		l->port = (uint16_t)number;
 		l->service = (enum config_service)service;
+		config_read_listen_tls(e, n, cfg, l);
+		config_read_networks(e, yaml_get(n, "proxy"), cfg, &l->proxy);
 		l->place = arena_printf(&cfg->arena, "%s:%u", address->file, address->line);
 		cfg->listen_count++;
 	}
@@ -88,32 +91,15 @@ static void read_listen(struct yaml_errors *e, const struct yaml_node *root, str
 
 static void read_networks(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
+	static struct ip_net loopback[] = { { { 4, { 127 } }, 8 }, { { 6, { [15] = 1 } }, 128 } };
 	const struct yaml_node *list = yaml_get(root, "mynetworks");
+	struct config_networks networks = { loopback, 2 };
 
-	cfg->mynetworks = array(cfg, list, 2, sizeof(*cfg->mynetworks));
-	if (!cfg->mynetworks)
-		return;
-	if (!list) {
-		(void)ip_net_parse(
-		    SPAN_LIT("127.0.0.0/8"), &cfg->mynetworks[cfg->mynetwork_count++]);
-		(void)ip_net_parse(SPAN_LIT("::1/128"), &cfg->mynetworks[cfg->mynetwork_count++]);
-		return;
-	}
-	if (!yaml_is_sequence(e, list))
-		return;
-	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
-		const char *text = NULL;
-		int r;
-		if (yaml_string(e, n, &text) < 0 || !text)
-			continue;
-		r = ip_net_parse(span_str(text), &cfg->mynetworks[cfg->mynetwork_count]);
-		if (r == -ERR_INVAL)
-			yaml_error(e, n, "\"%s\" has bits behind its prefix", text);
-		else if (r < 0)
-			yaml_error(e, n, "\"%s\" is not a network", text);
-		else
-			cfg->mynetwork_count++;
-	}
+	if (list)
+		networks = (struct config_networks){ NULL, 0 };
+	config_read_networks(e, list, cfg, &networks);
+	cfg->mynetworks = networks.nets;
+	cfg->mynetwork_count = networks.count;
 }
 
 static void read_names(struct yaml_errors *e, const struct yaml_node *list, struct config *cfg,
@@ -294,6 +280,8 @@ void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, stru
 {
 	const struct yaml_node *dns = yaml_get(root, "dns");
 
+	config_read_tls(e, root, cfg);
+	config_read_peers(e, root, cfg);
 	read_listen(e, root, cfg);
 	read_networks(e, root, cfg);
 	read_local(e, root, cfg);

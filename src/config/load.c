@@ -24,7 +24,7 @@ static const struct config_schema schema[] = {
 #define SCHEMA_ROWS (sizeof(schema) / sizeof(schema[0]))
 
 static const char *const type_names[] = { "string", "number", "size", "size", "duration",
-	"duration", "true or false", "postfix or postern", "list" };
+	"duration", "true or false", "postfix or postern", "list", "file", "choice" };
 
 const struct config_row *config_rows(void)
 {
@@ -66,6 +66,8 @@ static void store(struct config *cfg, const struct config_schema *row, uint64_t 
 		*(enum reply_style *)to = (enum reply_style)v;
 		break;
 	case CONFIG_TYPE_LIST:
+	case CONFIG_TYPE_FILE:
+	case CONFIG_TYPE_CHOICE:
 		break;
 	}
 }
@@ -111,6 +113,8 @@ static void read_row(struct yaml_errors *e, const struct config_schema *row,
 		v = index;
 		break;
 	case CONFIG_TYPE_LIST:
+	case CONFIG_TYPE_FILE:
+	case CONFIG_TYPE_CHOICE:
 		return;
 	}
 	if (r == 0)
@@ -124,7 +128,7 @@ static void set_standards(struct yaml_errors *e, struct config *cfg)
 			.plain = true,
 			.file = "standard value",
 			.path = schema[i].key };
-		if (!schema[i].standard || schema[i].type == CONFIG_TYPE_LIST)
+		if (!schema[i].standard || schema[i].type >= CONFIG_TYPE_LIST)
 			continue;
 		n.text = span_str(schema[i].standard);
 		read_row(e, &schema[i], &n, cfg);
@@ -163,7 +167,7 @@ static void read_rows(struct yaml_errors *e, const struct yaml_node *root, struc
 		}
 		if (section[0])
 			map = yaml_get(root, section);
-		if (schema[i].type != CONFIG_TYPE_LIST)
+		if (schema[i].type < CONFIG_TYPE_LIST)
 			read_row(e, &schema[i], yaml_get(map, schema[i].key), cfg);
 	}
 }

@@ -36,6 +36,7 @@ struct daemon {
 	struct event_file *words;
 	struct history *history;
 	struct server_shared shared;
+	struct net_tls *tls_client;
 	struct net_pool *mailbox_pool;
 	struct worker *workers;
 	unsigned worker_count;

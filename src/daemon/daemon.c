@@ -154,6 +154,25 @@ static int start_lab(struct daemon *d, const char **why_r)
 	return 0;
 }
 
+static void keep_first(void *arg, const char *line)
+{
+	bool *has = arg;
+
+	if (!*has)
+		snprintf(why_text, sizeof(why_text), "%s", line);
+	*has = true;
+}
+
+static int start_tls(struct daemon *d, const char **why_r)
+{
+	bool has = false;
+	int r = daemon_tls(d->cfg, &d->shared.tls, &d->tls_client, keep_first, &has);
+
+	if (r < 0)
+		*why_r = why_text;
+	return r;
+}
+
 static void on_signal(void *arg, int signum)
 {
 	struct daemon *d = arg;
@@ -187,6 +206,8 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 		r = start_events(d, o->words, why_r);
 	if (r == 0)
 		r = server_shared_init(&d->shared, d->cfg, d->spool, d->events);
+	if (r == 0)
+		r = start_tls(d, why_r);
 	if (r == 0)
 		r = net_pool_new(MAILBOX_THREADS, &d->mailbox_pool);
 	if (r == 0)
@@ -287,6 +308,7 @@ void daemon_free(struct daemon **dp)
 	net_pool_free(&d->mailbox_pool);
 	net_loop_free(&d->loop);
 	server_shared_done(&d->shared);
+	net_tls_unref(&d->tls_client);
 	spool_close(&d->spool);
 	if (d->events)
 		event_emit(d->events, &ev);

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 
+struct net_tls;
 struct daemon; /* opaque: daemon/daemon.c */
 
 struct daemon_options {
@@ -19,6 +20,14 @@ struct daemon_options {
 	bool words;                    /* events in plain words on standard output */
 	void (*say)(const char *text); /* what a person at the terminal should read; NULL: nobody */
 };
+
+/*
+ * Make the contexts of section `tls`, for the server (NULL: it has no certificate) and for the
+ * client.  Each thing that is wrong is told to `report`, one line "FILE:LINE: KEY: what".
+ * 0 or -ERR_CONFIG.
+ */
+int daemon_tls(const struct config *cfg, struct net_tls **server_r, struct net_tls **client_r,
+    void (*report)(void *arg, const char *line), void *arg);
 
 /*
  * Start everything; returns when mail is taken.

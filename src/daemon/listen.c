@@ -53,7 +53,7 @@ int daemon_listen(struct daemon *d, const char **why_r)
 			int fd = net_listen_socket(&l->ip, port, true, &port), r;
 			if (fd < 0)
 				return cannot(l, fd, why_r);
-			r = server_worker_listen(d->workers[k].server, fd, l->service);
+			r = server_worker_listen(d->workers[k].server, fd, l);
 			if (r < 0)
 				return cannot(l, r, why_r);
 		}

@@ -22,6 +22,8 @@
 
 struct deliver_agent; /* opaque: deliver/agent.c */
 
+struct net_tls;
+
 struct deliver_deps {
 	struct net_loop *loop;
 	struct config *cfg; /* the agent refs it */
@@ -29,6 +31,7 @@ struct deliver_deps {
 	struct event_sink *events;
 	struct dns_resolver *resolver;
 	struct net_pool *mailbox_pool; /* fsync of maildirs */
+	struct net_tls *tls_client;    /* lives as long as the agent */
 	/* Where the simulator takes mail for a domain of its own; NULL: there is none. */
 	int (*lab_port)(void *arg, struct span domain, uint16_t *port_r);
 	void *lab_arg;

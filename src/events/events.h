@@ -21,6 +21,11 @@
 	X(SERVER_STOPPED, "server_stopped", "everything is on disk")                               \
 	X(SESSION_CLOSED, "session_closed", "a client's connection ended; sum of what it did")     \
 	X(EARLY_TALKER, "early_talker", "a client sent octets before our banner")                  \
+	X(TLS, "tls", "a client's session is under TLS from here on")                              \
+	X(TLS_FAILED, "tls_failed", "a client's handshake failed; the connection is closed")       \
+	X(PROXY_REFUSED, "proxy_refused",                                                          \
+	    "no PROXY header where one is due; the connection is closed")                          \
+	X(XCLIENT, "xclient", "a trusted client told us who its own client is")                    \
 	X(REFUSED, "refused", "we answered a client with 4xx or 5xx")                              \
 	X(RECEIVED, "received", "a message was acknowledged: it is on disk")                       \
 	X(DELIVERED, "delivered", "a recipient's copy was taken by the next host or mailbox")      \
@@ -50,6 +55,9 @@ struct event {
 	struct span session;
 	struct span client; /* name[address] */
 	struct span helo;
+	const char *tls_version, *tls_cipher; /* of the session; NULL: in clear */
+	/* XFORWARD: whom the client has the message from, and its id there. */
+	struct span orig_client, orig_id;
 	bool has_sender; /* `sender` may be the null sender */
 	struct span sender;
 	struct span recipient;

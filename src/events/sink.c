@@ -156,6 +156,10 @@ void event_json(const struct event *ev, struct buf *out)
 	opt_span(&j, "session", ev->session);
 	opt_span(&j, "client", ev->client);
 	opt_span(&j, "helo", ev->helo);
+	opt_str(&j, "tls_version", ev->tls_version);
+	opt_str(&j, "tls_cipher", ev->tls_cipher);
+	opt_span(&j, "orig_client", ev->orig_client);
+	opt_span(&j, "orig_id", ev->orig_id);
 	if (ev->has_sender)
 		json_put_span(&j, "sender", ev->sender);
 	opt_span(&j, "recipient", ev->recipient);

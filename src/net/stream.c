@@ -3,7 +3,10 @@
  *
  * A write first asks the kernel at once and keeps only what it did not take, so a
  * reply costs one system call and no allocation.  A read goes into the loop's one
- * buffer; only octets that the owner leaves are copied.
+ * buffer; only octets that the owner leaves are copied.  Under TLS (net/tls.c) it
+ * is the same with OpenSSL in the place of the kernel, but for one thing: octets may
+ * lie decrypted in OpenSSL while the socket is empty and the poll silent.  Then
+ * `again` brings the next read, if the owner wants one.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -22,36 +25,57 @@
 /* How long a peer may take to see our end; see drain(). */
 #define DRAIN_MS 2000
 
-struct net_stream {
-	uv_poll_t poll;
-	struct net_loop *loop;
-	const struct net_stream_events *ev;
-	void *arg;
-	int fd;
-	int interest; /* UV_READABLE | UV_WRITABLE, as told to libuv */
-	bool connecting;
-	bool paused; /* the owner left octets; nothing is read until it asks */
-	bool more;   /* it asked for more while it was given some */
-	bool eof;
-	bool linger_wanted; /* wait for the peer's end before closing */
-	bool draining;      /* all is sent; what still comes is thrown away until the peer ends */
-	bool closing;       /* the owner is gone: send what waits, then close */
-	bool inside;        /* in a call of the owner's: do not free under it */
-	bool dead;
-	struct net_timer *linger;
-	struct buf kept, waiting;
-};
-
 static void on_event(uv_poll_t *poll, int status, int events);
+
+static bool is_open(const struct net_stream *s)
+{
+	return !s->connecting && !s->closing;
+}
+
+/* The handshake may go on: what was to be said in clear is said. */
+static bool in_handshake(const struct net_stream *s)
+{
+	return s->tls && net_tls_state(s->tls) == NET_TLS_HANDSHAKE && is_open(s) && !s->eof &&
+	    !buf_len(&s->waiting);
+}
+
+static bool is_reading(const struct net_stream *s)
+{
+	return is_open(s) && !s->paused && !s->eof &&
+	    (!s->tls || net_tls_state(s->tls) != NET_TLS_HANDSHAKE);
+}
+
+static bool is_tls_open(const struct net_stream *s)
+{
+	return s->tls && net_tls_state(s->tls) == NET_TLS_OPEN;
+}
+
+static void on_again(void *arg);
+
+/* Octets are there that no poll will tell of: read them on the loop's next turn. */
+static void read_again(struct net_stream *s)
+{
+	if (!s->again && net_timer_new(s->loop, on_again, s, &s->again) < 0)
+		return;
+	net_timer_set(s->again, uv_now(&s->loop->uv));
+}
 
 static void want(struct net_stream *s)
 {
 	int interest = 0;
 
-	if (s->draining || (!s->paused && !s->eof && !s->connecting && !s->closing))
+	if (s->draining)
 		interest |= UV_READABLE;
-	if (s->connecting || buf_len(&s->waiting))
+	else if (is_reading(s))
+		interest |= s->tls ? net_tls_read_wants(s->tls) : UV_READABLE;
+	else if (in_handshake(s))
+		interest |= net_tls_handshake_wants(s->tls);
+	if (s->connecting || s->shutting)
 		interest |= UV_WRITABLE;
+	if (buf_len(&s->waiting))
+		interest |= is_tls_open(s) ? net_tls_write_wants(s->tls) : UV_WRITABLE;
+	if (s->tls && net_tls_pending(s->tls) && is_reading(s))
+		read_again(s);
 	if (interest == s->interest)
 		return;
 	s->interest = interest;
@@ -65,6 +89,7 @@ static void on_closed(uv_handle_t *h)
 {
 	struct net_stream *s = h->data;
 
+	net_tls_session_free(&s->tls);
 	close(s->fd);
 	buf_done(&s->kept);
 	buf_done(&s->waiting);
@@ -78,6 +103,7 @@ static void destroy(struct net_stream *s)
 		return;
 	uv_poll_stop(&s->poll);
 	net_timer_free(&s->linger);
+	net_timer_free(&s->again);
 	uv_close((uv_handle_t *)&s->poll, on_closed);
 }
 
@@ -162,20 +188,41 @@ static void tell_end(struct net_stream *s, int err)
 	leave(s);
 }
 
+void net_stream_begin_tls(struct net_stream *s)
+{
+	/* Inside `octets` these may be just what the owner is taking: give() sees to them. */
+	if (!s->giving) {
+		if (buf_len(&s->kept))
+			net_tls_injected(s->tls);
+		buf_reset(&s->kept);
+	}
+	s->paused = false;
+	want(s);
+}
+
 /*
  * Offer octets.  An owner that takes some and asks for more inside is offered the rest at once; one
- * that takes none and asks is offered it again when more has come.
+ * that takes none and asks is offered it again when more has come.  One that begins TLS inside will
+ * not see the rest: it came in clear.
  */
 static void give(struct net_stream *s, const uint8_t *p, size_t n, bool from_kept)
 {
+	const struct net_tls_session *tls = s->tls;
 	size_t used;
 
 	do {
-		s->inside = true;
+		s->inside = s->giving = true;
 		s->more = false;
 		used = s->ev->octets(s->arg, p, n);
+		s->giving = false;
 		if (!leave(s))
 			return;
+		if (s->tls != tls) {
+			if (used < n)
+				net_tls_injected(s->tls);
+			buf_reset(&s->kept);
+			return;
+		}
 		p += used;
 		n -= used;
 		if (from_kept)
@@ -189,42 +236,111 @@ static void give(struct net_stream *s, const uint8_t *p, size_t n, bool from_kep
 	want(s);
 }
 
-static void read_some(struct net_stream *s)
+/* From the kernel or from TLS.  1: *got_r octets, may be none; 0: the peer ended; negative: lost.
+ */
+static int take(struct net_stream *s, size_t *got_r)
 {
-	ssize_t got = read(s->fd, s->loop->chunk, sizeof(s->loop->chunk));
+	ssize_t got;
 
-	if (got > 0 && buf_len(&s->kept)) {
-		if (buf_add(&s->kept, s->loop->chunk, (size_t)got) < 0)
-			tell_end(s, -ERR_NOMEM);
-		else
-			give(s, buf_span(&s->kept).p, buf_len(&s->kept), true);
-		return;
-	}
-	if (got > 0) {
-		give(s, (const uint8_t *)s->loop->chunk, (size_t)got, false);
-		return;
-	}
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	s->eof = true;
-	want(s);
-	tell_end(s, got == 0 ? 0 : err_from_errno(errno));
+	if (s->tls)
+		return net_tls_read(s->tls, s->loop->chunk, sizeof(s->loop->chunk), got_r);
+	*got_r = 0;
+	got = read(s->fd, s->loop->chunk, sizeof(s->loop->chunk));
+	if (got > 0)
+		*got_r = (size_t)got;
+	if (got >= 0)
+		return got > 0;
+	return errno == EAGAIN || errno == EINTR ? 1 : err_from_errno(errno);
 }
 
-/* 0: all gone, 1: some waits, negative: lost. */
-static int flush(struct net_stream *s)
+static void read_some(struct net_stream *s)
 {
-	while (buf_len(&s->waiting)) {
-		struct span w = buf_span(&s->waiting);
-		ssize_t put = send(s->fd, w.p, w.n, MSG_NOSIGNAL);
-		if (put > 0)
-			buf_consume(&s->waiting, (size_t)put);
+	size_t got;
+	int r = take(s, &got);
+
+	if (r <= 0) {
+		s->eof = true;
+		want(s);
+		tell_end(s, r);
+	} else if (got == 0) {
+		want(s);
+	} else if (!buf_len(&s->kept)) {
+		give(s, (const uint8_t *)s->loop->chunk, got, false);
+	} else if (buf_add(&s->kept, s->loop->chunk, got) < 0) {
+		tell_end(s, -ERR_NOMEM);
+	} else {
+		give(s, buf_span(&s->kept).p, buf_len(&s->kept), true);
+	}
+}
+
+static void on_again(void *arg)
+{
+	struct net_stream *s = arg;
+
+	if (is_reading(s))
+		read_some(s);
+}
+
+static void handshake(struct net_stream *s)
+{
+	int r = net_tls_handshake(s->tls);
+
+	if (r < 0) {
+		s->eof = true;
+		want(s);
+		tell_end(s, r);
+		return;
+	}
+	if (r > 0 && s->ev->secured) {
+		s->inside = true;
+		s->ev->secured(s->arg);
+		if (!leave(s))
+			return;
+	}
+	want(s);
+}
+
+/* Send some of `o`.  0: all; 1: no more for now; negative: lost.  *put_r was taken. */
+static int put(struct net_stream *s, struct span o, size_t *put_r)
+{
+	*put_r = 0;
+	if (s->tls && net_tls_state(s->tls) != NET_TLS_HANDSHAKE)
+		return net_tls_write(s->tls, o, put_r);
+	while (*put_r < o.n) {
+		ssize_t n = send(s->fd, o.p + *put_r, o.n - *put_r, MSG_NOSIGNAL);
+		if (n > 0)
+			*put_r += (size_t)n;
 		else if (errno == EAGAIN)
 			return 1;
 		else if (errno != EINTR)
 			return err_from_errno(errno);
 	}
 	return 0;
+}
+
+/* 0: all gone, 1: some waits, negative: lost. */
+static int flush(struct net_stream *s)
+{
+	size_t gone;
+	int r;
+
+	if (!buf_len(&s->waiting))
+		return 0;
+	r = put(s, buf_span(&s->waiting), &gone);
+	buf_consume(&s->waiting, gone);
+	return r;
+}
+
+/* The same for the end of it all: under TLS our close_notify goes behind the last octet. */
+static int finish(struct net_stream *s)
+{
+	int r = flush(s);
+
+	if (r == 0 && s->tls) {
+		r = net_tls_shutdown(s->tls);
+		s->shutting = r == 1;
+	}
+	return r;
 }
 
 static void on_connect(struct net_stream *s)
@@ -266,7 +382,7 @@ static void drained_some(struct net_stream *s)
 
 static void on_writable(struct net_stream *s)
 {
-	int r = flush(s);
+	int r = s->closing ? finish(s) : flush(s);
 
 	want(s);
 	if (s->closing) {
@@ -306,30 +422,35 @@ static void on_event(uv_poll_t *poll, int status, int events)
 		}
 		events |= UV_READABLE; /* read() tells what happened */
 	}
-	if ((events & UV_WRITABLE) && buf_len(&s->waiting)) {
+	if (in_handshake(s)) {
+		handshake(s);
+		return;
+	}
+	/* OpenSSL may wait for the one to do the other; a try too many costs little. */
+	if ((events & UV_WRITABLE || s->tls) && (buf_len(&s->waiting) || s->shutting)) {
 		on_writable(s);
 		if (uv_is_closing((uv_handle_t *)poll) || s->closing)
 			return;
 	}
-	if ((events & UV_READABLE) && !s->paused && !s->eof)
+	if ((events & UV_READABLE || s->tls) && is_reading(s))
 		read_some(s);
 }
 
 int net_stream_write(struct net_stream *s, struct buf *out)
 {
 	struct span o = buf_span(out);
-	ssize_t put = 0;
+	size_t gone = 0;
+	int r;
 
+	/* From here on nothing may go out in clear, and nothing can go out otherwise. */
+	if (s->tls && net_tls_state(s->tls) != NET_TLS_OPEN)
+		return -ERR_TLS;
 	if (!buf_len(&s->waiting)) {
-		do
-			put = send(s->fd, o.p, o.n, MSG_NOSIGNAL);
-		while (put < 0 && errno == EINTR);
-		if (put < 0 && errno != EAGAIN)
-			return err_from_errno(errno);
-		if (put < 0)
-			put = 0;
+		r = put(s, o, &gone);
+		if (r < 0)
+			return r;
 	}
-	if ((size_t)put < o.n && buf_add_span(&s->waiting, span_skip(o, (size_t)put)) < 0)
+	if (gone < o.n && buf_add_span(&s->waiting, span_skip(o, gone)) < 0)
 		return -ERR_NOMEM;
 	buf_reset(out);
 	want(s);
@@ -373,7 +494,7 @@ static void close_stream(struct net_stream **sp, bool linger)
 	*sp = NULL;
 	s->closing = true;
 	s->linger_wanted = linger;
-	r = s->connecting ? -ERR_CLOSED : flush(s);
+	r = s->connecting ? -ERR_CLOSED : finish(s);
 	if (r < 0 || (r == 0 && (!linger || s->eof)) ||
 	    net_timer_new(s->loop, on_linger_over, s, &s->linger) < 0) {
 		destroy(s);

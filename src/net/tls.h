@@ -69,6 +69,12 @@ void net_tls_unref(struct net_tls **t);
 int net_stream_tls_accept(struct net_stream *s, struct net_tls *t);
 
 /*
+ * The same where TLS is there from the start, but a PROXY header was in front of it: `first` is
+ * what came behind the header in the same read, and goes into the handshake.
+ */
+int net_stream_tls_accept_from(struct net_stream *s, struct net_tls *t, struct span first);
+
+/*
  * Begin the handshake as a client.
  *
  * name     sent as SNI; NULL: none (an address)

@@ -29,6 +29,10 @@ enum fact_scope {
 	X(client_name, CONNECTION, "none", "verified name of the client")                          \
 	X(client_in_mynetworks, CONNECTION, "none", "the network of mynetworks that has it")       \
 	X(sasl_user, CONNECTION, "none", "name under which the client authenticated")              \
+	X(tls_version, CONNECTION, "none", "version of TLS; none: in clear")                       \
+	X(tls_cipher, CONNECTION, "none", "its cipher")                                            \
+	X(client_certificate, CONNECTION, "none", "common name of a certificate that verified")    \
+	X(client_fingerprint, CONNECTION, "none", "SHA-256 of the client's certificate")           \
 	X(helo, GREETING, "none", "name given with HELO or EHLO")                                  \
 	X(sender, TRANSACTION, "none", "reverse-path; empty for the null sender")                  \
 	X(recipient, RECIPIENT, "none", "the recipient's address")                                 \

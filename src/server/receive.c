@@ -12,6 +12,7 @@
 #include "server/server-private.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A longer one is cut: it is only to find the message by. */
@@ -41,6 +42,7 @@ void transaction_reset(struct session *s)
 	t->draft_err = 0;
 	t->open = false;
 	facts_clear(&s->facts, FACT_SCOPE_TRANSACTION);
+	peer_forward_reset(s);
 }
 
 void transaction_done(struct session *s)
@@ -195,14 +197,19 @@ static void received_field(struct session *s, struct buf *out)
 
 	queue_id_text(env->id, id);
 	clock_rfc5322(env->received_ms, date);
-	ip_text(&s->client_ip, address);
+	if (s->client_ip.family)
+		ip_text(&s->client_ip, address);
+	else
+		snprintf(address, sizeof(address), "unknown");
 	buf_add_str(out, "Received: from ");
 	/* RFC 5321 4.5.3.1.2 ends a domain at 255 octets; what is longer is none. */
 	buf_add_span(out,
 	    !helo ? SPAN_LIT("unknown")
 		  : span_of(helo->value.p, helo->value.n > 255 ? 255 : helo->value.n));
-	buf_addf(out, " (unknown [%s%s])\r\n\tby %s (Postern) with %s id %s",
-	    s->client_ip.family == 6 ? "IPv6:" : "", address, s->worker->cfg->hostname,
+	buf_addf(
+	    out, " (%s [%s%s])", peer_name(s), s->client_ip.family == 6 ? "IPv6:" : "", address);
+	session_tls_received(s, out);
+	buf_addf(out, "\r\n\tby %s (Postern) with %s id %s", s->worker->cfg->hostname,
 	    smtp_server_protocol(s->smtp), id);
 	/* Only with one recipient: else a blind copy would show, RFC 5321 7.2. */
 	if (env->rcpt_count == 1) {
@@ -225,7 +232,12 @@ static void on_committed(struct spool_op *op, int err)
 static void emit_received(struct session *s)
 {
 	const struct envelope *env = &s->txn.env;
+	const struct net_tls_info *tls = s->gone ? NULL : net_stream_tls_info(s->stream);
 	struct event ev = { .type = EVENT_RECEIVED,
+		.tls_version = tls ? tls->version : NULL,
+		.tls_cipher = tls ? tls->cipher : NULL,
+		.orig_client = span_str(s->forward ? s->forward->client : NULL),
+		.orig_id = span_str(s->forward ? s->forward->ident : NULL),
 		.queue_id = env->id,
 		.session = span_str(s->id),
 		.client = span_str(s->client),
@@ -299,7 +311,7 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 		return false;
 	}
 	env->received_ms = clock_wall_ms();
-	env->client_name = SPAN_LIT("unknown");
+	env->client_name = span_str(peer_name(s));
 	env->client_ip = s->client_ip;
 	env->helo = helo ? helo->value : nothing;
 	env->protocol = span_str(smtp_server_protocol(s->smtp));

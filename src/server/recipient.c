@@ -38,6 +38,11 @@ static int fetch(
 	case FACT_sasl_user:   /* nobody has authenticated: there is none */
 	case FACT_client_name: /* likewise */
 		break;
+	case FACT_tls_version: /* put in when the handshake is done; here: in clear */
+	case FACT_tls_cipher:
+	case FACT_client_certificate:
+	case FACT_client_fingerprint:
+		break;
 	case FACT_client_address:
 	case FACT_helo:
 	case FACT_sender:

@@ -18,10 +18,14 @@
 /* The trace of one evaluation. */
 #define TRACE_OCTETS_MAX 16384
 
+/* How long a load balancer may take for its PROXY header, as Postfix's
+ * smtpd_upstream_proxy_timeout. */
+#define SESSION_PROXY_MS 5000
+
 struct server_listener {
 	struct server_worker *worker;
 	struct net_listener *ln;
-	enum config_service service;
+	const struct config_listen *listen;
 	struct server_listener *next;
 };
 
@@ -52,6 +56,18 @@ struct transaction {
 	bool chunked; /* it came by BDAT */
 };
 
+enum session_phase {
+	SESSION_PROXY,     /* the PROXY header is due */
+	SESSION_HANDSHAKE, /* no word from us but TLS's own */
+	SESSION_TALK,      /* the machine has it */
+};
+
+/* XFORWARD, for the next message. */
+struct forward {
+	char name[256], address[IP_TEXT_MAX + 8], ident[256];
+	char client[256 + IP_TEXT_MAX + 16];
+};
+
 #define SESSION_MAGIC 0x5e551011u
 
 struct session {
@@ -63,14 +79,27 @@ struct session {
 	struct net_timer *timer;
 	struct facts facts;
 	struct transaction txn;
-	struct ip client_ip;
-	char client[IP_TEXT_MAX + 16]; /* name[address] */
+	const struct config_listen *listen;
+	enum session_phase phase;
+	struct ip peer_ip;   /* of the connection or PROXY header: what is trusted goes by it */
+	struct ip client_ip; /* that, or XCLIENT's */
+	struct ip dest_ip;
+	uint16_t client_port, dest_port;
+	enum fact_state name_state; /* what XCLIENT said of the name */
+	char *client_name;          /* NULL: "unknown" */
+	char *client_text;          /* name[address] */
+	const char *client;         /* the same; good until the client is another */
+	char *login;                /* XCLIENT's LOGIN; NULL: none */
+	struct forward *forward;
+	unsigned extensions; /* those that go by no peer */
+	size_t behind;       /* octets that came with a step, behind it */
 	char id[16];
 	uint64_t started_ms;
 	uint32_t messages, refusals;
 	bool counted;    /* in server_clients */
 	bool committing; /* the writer has our op: the session must not go away */
 	bool delayed;    /* too many errors: nothing is read until the timer says so */
+	bool over;       /* close once the replies so far are sent */
 	bool gone;       /* the peer is gone; free when the commit is answered */
 	struct spool_op op;
 	struct net_task op_task;
@@ -78,13 +107,38 @@ struct session {
 };
 
 /* session.c */
-void session_start(struct server_worker *w, int fd, enum config_service service);
+void session_start(struct server_worker *w, int fd, const struct config_listen *listen);
 void session_run(struct session *s);  /* take what waits, answer, send */
 void session_free(struct session *s); /* of a session that is gone and waits for no commit */
 void session_abort(struct session *s, int reply); /* 421 and close */
 void session_answer(struct session *s, int reply, const struct reply_args *args);
 void session_refused(
     struct session *s, int reply, const struct reply_args *args, struct span trace);
+
+/* tls.c */
+void session_starttls(struct session *s); /* answers the step */
+/* Begin the handshake; `first`: octets of it that came with a PROXY header.  false: cannot. */
+bool session_handshake(struct session *s, struct span first);
+void session_secured(void *arg); /* the stream's event */
+void session_tls_failed(struct session *s, const char *why);
+void session_tls_facts(struct session *s);
+void session_tls_received(const struct session *s, struct buf *out); /* lines of Received */
+struct net_tls_info;
+void session_tls_words(const struct net_tls_info *info, struct buf *out);
+
+/* peer.c */
+void peer_connected(struct session *s);   /* from the connection */
+bool peer_may_connect(struct session *s); /* false: close it; else the phase is set */
+/* 1: the header was read, *used_r of the octets; 0: more; negative: close. */
+int peer_proxy(struct session *s, struct span octets, size_t *used_r);
+void peer_proxy_missing(struct session *s);
+void peer_know(struct session *s); /* facts and texts anew */
+void peer_extensions(struct session *s);
+void peer_xclient(struct session *s, const struct smtp_peer *peer);
+int peer_xforward(struct session *s, const struct smtp_peer *peer); /* a reply id */
+void peer_forward_reset(struct session *s);
+void peer_done(struct session *s);
+const char *peer_name(const struct session *s); /* "unknown" when it has none */
 
 /* receive.c */
 void transaction_init(struct transaction *t);

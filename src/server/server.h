@@ -17,7 +17,7 @@
 
 #include "config/config.h"
 #include "events/events.h"
-#include "net/net.h"
+#include "net/tls.h"
 #include "policy/policy.h"
 #include "spool/spool.h"
 
@@ -53,6 +53,8 @@ struct server_shared {
 	struct server_lists lists;
 	struct spool *spool;
 	struct event_sink *events;
+	struct net_tls *tls; /* NULL: none; set after server_shared_init(), which takes a reference
+			      * over */
 };
 
 /* Prepare lists from the configuration (checked by config_load()).  0 or -ERR_NOMEM. */
@@ -74,8 +76,9 @@ struct server_hooks {
 int server_worker_new(struct net_loop *loop, struct config *cfg, struct server_shared *shared,
     const struct server_hooks *hooks, struct server_worker **w_r);
 
-/* Take clients from a listening socket; the descriptor is taken over. */
-int server_worker_listen(struct server_worker *w, int fd, enum config_service service);
+/* Take clients from a listening socket; the descriptor is taken over.  listen: of the
+ * configuration. */
+int server_worker_listen(struct server_worker *w, int fd, const struct config_listen *listen);
 
 /*
  * Clean stop: no new clients; a session in a transaction may finish its message, the others get

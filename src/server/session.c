@@ -37,6 +37,7 @@ void session_free(struct session *s)
 	if (s->counted)
 		server_clients_leave(w->shared->clients, &s->client_ip);
 	transaction_done(s);
+	peer_done(s);
 	facts_done(&s->facts);
 	net_timer_free(&s->timer);
 	net_stream_close(&s->stream);
@@ -130,6 +131,7 @@ static void answer_connect(struct session *s)
 	int reply = REPLY_BANNER;
 
 	args.field[REPLY_FIELD_client] = span_str(s->client);
+	peer_extensions(s);
 	s->counted = server_clients_enter(
 	    w->shared->clients, &s->client_ip, w->cfg->sessions_per_client_max);
 	if (!s->counted)
@@ -191,7 +193,7 @@ static void answer_etrn(struct session *s, const struct smtp_step *step)
 	session_answer(s, reply, &args);
 }
 
-/* Returns false when the session must wait (a commit is under way) or is over. */
+/* Returns false when the session must wait (a commit is under way, a handshake) or is over. */
 static bool take_step(struct session *s)
 {
 	const struct smtp_step *step = smtp_server_step(s->smtp);
@@ -226,14 +228,22 @@ static bool take_step(struct session *s)
 		answer_etrn(s, step);
 		return true;
 	case SMTP_STEP_STARTTLS:
+		session_starttls(s);
+		return !s->over;
+	case SMTP_STEP_TLS:
+		s->phase = SESSION_HANDSHAKE; /* once our 220 is out */
+		return false;
+	case SMTP_STEP_XCLIENT:
+		peer_xclient(s, &step->peer);
+		return true;
+	case SMTP_STEP_XFORWARD:
+		session_answer(s, peer_xforward(s, &step->peer), NULL);
+		return true;
 	case SMTP_STEP_AUTH:
 	case SMTP_STEP_AUTH_RESPONSE:
-	case SMTP_STEP_XFORWARD:
 		session_answer(s, REPLY_COMMAND_NOT_IMPLEMENTED, NULL);
 		return true;
-	case SMTP_STEP_TLS:
 	case SMTP_STEP_AUTH_END:
-	case SMTP_STEP_XCLIENT:
 		return true;
 	case SMTP_STEP_RESET:
 		transaction_reset(s);
@@ -278,16 +288,20 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 			r = -ERR_CLOSED;
 			break;
 		}
+		s->behind = n - used;
 		if (!take_step(s))
 			break;
 	}
 	if (r == -ERR_NOMEM)
 		(void)smtp_server_abort(s->smtp, REPLY_NO_RESOURCES, &no_args);
-	if (send_output(s) < 0 || r < 0) {
+	if (send_output(s) < 0 || r < 0 || s->over ||
+	    (s->phase == SESSION_HANDSHAKE && !session_handshake(s, SPAN_LIT("")))) {
 		*over_r = true;
 		session_end(s);
 		return used;
 	}
+	if (s->phase == SESSION_HANDSHAKE)
+		return used;
 	if (s->worker->stopping && !s->committing && !smtp_server_in_transaction(s->smtp)) {
 		(void)smtp_server_abort(s->smtp, REPLY_CLOSING, &no_args);
 		(void)smtp_server_feed(
@@ -306,12 +320,71 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 	return used;
 }
 
+/*
+ * The client is known: the banner, or the handshake before it.  `first` came behind a PROXY header.
+ * Returns false when the session is over.
+ */
+static bool begin(struct session *s, struct span first)
+{
+	bool over;
+
+	if (s->listen->tls == CONFIG_TLS_IMPLICIT) {
+		if (session_handshake(s, first))
+			return true;
+		session_tls_failed(s, "there is no certificate");
+		session_end(s);
+		return false;
+	}
+	if (first.n || net_stream_unread(s->stream) > 0) {
+		struct event ev = { .type = EVENT_EARLY_TALKER,
+			.session = span_str(s->id),
+			.client = span_str(s->client) };
+		smtp_server_set_early(s->smtp);
+		event_emit(s->worker->shared->events, &ev);
+	}
+	(void)feed(s, NULL, 0, &over);
+	return !over;
+}
+
+static size_t take_proxy(struct session *s, const uint8_t *p, size_t n)
+{
+	size_t used = 0;
+	int r = peer_proxy(s, span_of(p, n), &used);
+
+	if (r < 0) {
+		session_end(s);
+		return n;
+	}
+	if (r == 0) {
+		net_stream_resume(s->stream);
+		return 0;
+	}
+	if (!begin(s, span_of(p + used, n - used)))
+		return n;
+	if (s->phase == SESSION_HANDSHAKE)
+		return n; /* the handshake has the rest */
+	net_stream_resume(s->stream);
+	return used;
+}
+
+/* A phase in which the machine has no say ends. */
+static void end_early(struct session *s, const char *why)
+{
+	if (s->phase == SESSION_PROXY)
+		peer_proxy_missing(s);
+	else
+		session_tls_failed(s, why);
+	session_end(s);
+}
+
 static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 {
 	struct session *s = arg;
 	bool over;
 
 	assert(s->magic == SESSION_MAGIC);
+	if (s->phase == SESSION_PROXY)
+		return take_proxy(s, p, n);
 	/* A client that reads nothing of our replies gets no more of them. */
 	if (s->committing || s->delayed || net_stream_waiting(s->stream) > 65536)
 		return 0;
@@ -342,6 +415,10 @@ static void on_ended(void *arg, int err)
 
 	(void)err;
 	assert(s->magic == SESSION_MAGIC);
+	if (s->phase != SESSION_TALK) {
+		end_early(s, net_stream_tls_why(s->stream));
+		return;
+	}
 	if (s->committing) {
 		session_end(s);
 		return;
@@ -360,6 +437,10 @@ static void on_deadline(void *arg)
 
 	if (s->committing)
 		return;
+	if (s->phase != SESSION_TALK) {
+		end_early(s, "the client did not finish the handshake in time");
+		return;
+	}
 	if (s->delayed) {
 		s->delayed = false;
 		net_timer_set(s->timer, smtp_server_deadline(s->smtp));
@@ -381,6 +462,10 @@ void session_abort(struct session *s, int reply)
 {
 	bool over;
 
+	if (s->phase != SESSION_TALK) {
+		session_end(s); /* nobody would understand a word of ours yet */
+		return;
+	}
 	(void)smtp_server_abort(s->smtp, reply, &no_args);
 	(void)feed(s, NULL, 0, &over);
 	if (!over)
@@ -391,6 +476,7 @@ static const struct net_stream_events stream_events = {
 	.octets = on_octets,
 	.drained = on_drained,
 	.ended = on_ended,
+	.secured = session_secured,
 };
 
 static int machine_new(struct session *s)
@@ -410,19 +496,10 @@ static int machine_new(struct session *s)
 	o.timeout_ms = cfg->command_timeout_ms;
 	o.helo_required = cfg->helo_required;
 	o.session = span_str(s->id);
+	o.tls = s->listen->tls == CONFIG_TLS_IMPLICIT;
+	o.tls_required = s->listen->tls_required;
+	s->extensions = o.extensions;
 	return smtp_server_new(&o, s->started_ms, &s->smtp);
-}
-
-static void know_client(struct session *s)
-{
-	static const struct span no_key = { (const uint8_t *)"", 0 };
-	char address[IP_TEXT_MAX];
-
-	net_stream_peer(s->stream, &s->client_ip, NULL);
-	ip_text(&s->client_ip, address);
-	snprintf(s->client, sizeof(s->client), "unknown[%s]", address);
-	(void)facts_set(&s->facts, (struct fact_key){ FACT_client_address, no_key }, FACT_ANSWER,
-	    span_str(address));
 }
 
 static void make_id(char *to)
@@ -436,12 +513,10 @@ static void make_id(char *to)
 	to[sizeof(octets)] = '\0';
 }
 
-void session_start(struct server_worker *w, int fd, enum config_service service)
+void session_start(struct server_worker *w, int fd, const struct config_listen *listen)
 {
 	struct session *s = calloc(1, sizeof(*s));
-	bool over;
 
-	(void)service;
 	if (!s || net_timer_new(w->loop, on_deadline, s, &s->timer) < 0) {
 		free(s);
 		close(fd);
@@ -449,6 +524,8 @@ void session_start(struct server_worker *w, int fd, enum config_service service)
 	}
 	s->magic = SESSION_MAGIC;
 	s->worker = w;
+	s->listen = listen;
+	s->phase = SESSION_TALK;
 	s->started_ms = net_loop_now_ms(w->loop);
 	make_id(s->id);
 	facts_init(&s->facts, FACTS_OCTETS_MAX);
@@ -468,13 +545,9 @@ void session_start(struct server_worker *w, int fd, enum config_service service)
 		session_free(s);
 		return;
 	}
-	know_client(s);
-	if (net_stream_unread(s->stream) > 0) {
-		struct event ev = { .type = EVENT_EARLY_TALKER,
-			.session = span_str(s->id),
-			.client = span_str(s->client) };
-		smtp_server_set_early(s->smtp);
-		event_emit(w->shared->events, &ev);
-	}
-	(void)feed(s, NULL, 0, &over);
+	peer_connected(s);
+	if (!peer_may_connect(s))
+		session_end(s);
+	else if (s->phase == SESSION_TALK)
+		(void)begin(s, SPAN_LIT(""));
 }

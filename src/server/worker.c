@@ -39,6 +39,7 @@ int server_shared_init(struct server_shared *shared, const struct config *cfg, s
 void server_shared_done(struct server_shared *shared)
 {
 	server_clients_free(&shared->clients);
+	net_tls_unref(&shared->tls);
 }
 
 int server_worker_new(struct net_loop *loop, struct config *cfg, struct server_shared *shared,
@@ -60,10 +61,10 @@ static void on_client(void *arg, int fd)
 {
 	struct server_listener *ln = arg;
 
-	session_start(ln->worker, fd, ln->service);
+	session_start(ln->worker, fd, ln->listen);
 }
 
-int server_worker_listen(struct server_worker *w, int fd, enum config_service service)
+int server_worker_listen(struct server_worker *w, int fd, const struct config_listen *listen)
 {
 	struct server_listener *ln = calloc(1, sizeof(*ln));
 	int r;
@@ -73,7 +74,7 @@ int server_worker_listen(struct server_worker *w, int fd, enum config_service se
 		return -ERR_NOMEM;
 	}
 	ln->worker = w;
-	ln->service = service;
+	ln->listen = listen;
 	r = net_listener_start(w->loop, fd, on_client, ln, &ln->ln);
 	if (r < 0) {
 		free(ln);

@@ -56,6 +56,7 @@ class Postern:
         self.process = None
         self.port = 0  # of the first service, mx
         self.ports = {}
+        self.listeners = []  # ports in the order of the configuration
         self.file_limit = None
 
     def limit_files(self):
@@ -71,6 +72,7 @@ class Postern:
             m = re.match(r"listening: (\w+) \S+:(\d+)$", line)
             if m:
                 self.ports[m.group(1)] = int(m.group(2))
+                self.listeners.append(int(m.group(2)))
             if line == "ready\n":
                 self.port = self.ports.get("mx") or next(iter(self.ports.values()))
                 return self

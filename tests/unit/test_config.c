@@ -49,6 +49,50 @@ static void a_short_file_is_enough_and_the_rest_is_standard(void **state)
 	yaml_errors_done(&e);
 }
 
+#define TLS GOOD "tls: {certificate: a.pem, key: a.key}\n"
+
+static void tls_is_on_when_there_is_a_certificate(void **state)
+{
+	struct yaml_errors e;
+	struct config *cfg;
+
+	(void)state;
+	assert_int_equal(load(GOOD, &e, &cfg), 0);
+	assert_int_equal(cfg->listens[0].tls, CONFIG_TLS_NONE);
+	config_unref(&cfg);
+	yaml_errors_done(&e);
+	assert_int_equal(load(TLS, &e, &cfg), 0);
+	assert_int_equal(cfg->listens[0].tls, CONFIG_TLS_STARTTLS);
+	assert_false(cfg->listens[0].tls_required);
+	assert_string_equal(cfg->tls.certificates[0].key.path, "a.key");
+	assert_non_null(strstr(cfg->tls.certificates[0].key.place, ":3: tls.key"));
+	assert_int_equal(cfg->tls.min_version, 12);
+	config_unref(&cfg);
+	yaml_errors_done(&e);
+	assert_int_equal(
+	    load("hostname: a.b\n"
+		 "listen: [{address: '127.0.0.1:0', service: submission}, {address: '127.0.0.1:0', "
+		 "tls: none, proxy: [192.0.2.0/24]}, {address: '127.0.0.1:0', service: submission, "
+		 "tls: implicit, tls_required: false}]\n"
+		 "tls: {certificate: a.pem, min_version: 1.3, certificates: [{certificate: "
+		 "b.pem}]}\n"
+		 "ehlo_discard: [{networks: [\"::1\"], keywords: [dsn, chunking]}]\n",
+		&e, &cfg),
+	    0);
+	assert_true(cfg->listens[0].tls_required);
+	assert_int_equal(cfg->listens[1].tls, CONFIG_TLS_NONE);
+	assert_int_equal(cfg->listens[1].proxy.count, 1);
+	assert_int_equal(cfg->listens[2].tls, CONFIG_TLS_IMPLICIT);
+	assert_false(cfg->listens[2].tls_required);
+	assert_int_equal(cfg->tls.certificate_count, 2);
+	assert_string_equal(cfg->tls.certificates[1].key.path, "b.pem"); /* both in one file */
+	assert_int_equal(cfg->tls.min_version, 13);
+	assert_int_equal(
+	    cfg->ehlo_discards[0].keywords, 1u << CONFIG_EHLO_DSN | 1u << CONFIG_EHLO_CHUNKING);
+	config_unref(&cfg);
+	yaml_errors_done(&e);
+}
+
 static const struct {
 	const char *name, *text, *error; /* error: a part of one line; it names line and key */
 } bad[] = {
@@ -65,6 +109,23 @@ static const struct {
 	{ "bad port", "hostname: a.b\nlisten: [{address: '127.0.0.1:99999'}]\n",
 	    ":2: listen[0].address: " },
 	{ "bad network", GOOD "mynetworks: [10.0.0.1/8]\n", ":3: mynetworks[0]: " },
+	{ "TLS without a certificate",
+	    "hostname: a.b\nlisten: [{address: '127.0.0.1:25', tls: starttls}]\n",
+	    ":2: listen[0].tls: there is no tls.certificate" },
+	{ "TLS required where there is none",
+	    "hostname: a.b\nlisten: [{address: '127.0.0.1:25', tls_required: true}]\n",
+	    ":2: listen[0].tls_required: " },
+	{ "a key without certificate", GOOD "tls: {key: a.key}\n", ":3: tls.key: " },
+	{ "a version that is none", GOOD "tls: {min_version: 1.4}\n", ":3: tls.min_version: " },
+	{ "certificates required without authority", GOOD "tls: {client_certificates: require}\n",
+	    ":3: tls.client_certificates: " },
+	{ "a network of no PROXY",
+	    "hostname: a.b\nlisten: [{address: '127.0.0.1:25', proxy: [nowhere]}]\n",
+	    ":2: listen[0].proxy[0]: " },
+	{ "a network of no XCLIENT", GOOD "xclient_hosts: [300.0.0.0]\n",
+	    ":3: xclient_hosts[0]: " },
+	{ "a keyword of no EHLO", GOOD "ehlo_discard: [{networks: [\"::1\"], keywords: [dns]}]\n",
+	    ":3: ehlo_discard[0].keywords[0]: " },
 	{ "duplicate key", GOOD "hostname: c.d\n", ":3: hostname: " },
 	{ "bad domain", GOOD "local: {domains: [-a..b.]}\n", ":3: local.domains[0]: " },
 	{ "address without domain", GOOD "local: {domains: [a.b], recipients: [ann]}\n",
@@ -156,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_short_file_is_enough_and_the_rest_is_standard),
+		cmocka_unit_test(tls_is_on_when_there_is_a_certificate),
 		cmocka_unit_test(every_error_names_its_line_and_key),
 		cmocka_unit_test(all_errors_are_told_not_the_first),
 		cmocka_unit_test(domains_recipients_and_routes_are_found),
