@@ -91,6 +91,27 @@ int net_listen_unix(const char *path)
 	return bound(fd, (struct sockaddr *)&sa, sizeof(sa), 16);
 }
 
+int net_connect_unix(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	size_t n = strlen(path);
+	int fd, r;
+
+	if (n >= sizeof(sa.sun_path))
+		return -ERR_INVAL;
+	memcpy(sa.sun_path, path, n + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_from_errno(errno);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		/* EAGAIN: its queue of clients is full; unix(7) */
+		r = errno == EAGAIN ? -ERR_REFUSED : err_from_errno(errno);
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct net_listener *ln = poll->data;

@@ -59,6 +59,10 @@ void net_timer_free(struct net_timer **t);
 int net_listen_socket(const struct ip *ip, uint16_t port, bool reuseport, uint16_t *port_r);
 int net_listen_unix(const char *path);
 
+/* A descriptor connected to a unix socket, for net_stream_open(); at once, or -ERR_REFUSED (nobody
+ * listens, or too many wait), -ERR_NOTFOUND, -ERR_ACCESS, -ERR_INVAL (path too long), -ERR_IO. */
+int net_connect_unix(const char *path);
+
 /* A port that is ours while the descriptor is open, and where every connection is refused.
  * Descriptor or error as above. */
 int net_refuse_socket(const struct ip *ip, uint16_t *port_r);
