@@ -50,7 +50,7 @@ struct delivery {
 	bool welcome;      /* the last of them was taken for somebody */
 	char tls[200];     /* what was agreed, for events; "" in clear */
 	char tls_why[200]; /* why it was not */
-	struct auth_exchange auth;
+	struct deliver_auth auth;
 	/* the open message */
 	struct delivery_body body;
 	size_t *chosen; /* indices into the envelope; arena of the work */

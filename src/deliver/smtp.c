@@ -224,19 +224,19 @@ static int authenticate(struct delivery *d, bool begin)
 
 	buf_init(&octets, 64u << 10);
 	if (begin) {
-		r = auth_choose(&d->auth, smtp_client_mechanisms(d->client), d->options->auth_user,
-		    d->options->auth_password);
+		r = deliver_auth_choose(&d->auth, smtp_client_mechanisms(d->client),
+		    d->options->auth_user, d->options->auth_password);
 		if (r == 0)
-			r = auth_initial(&d->auth, &octets);
+			r = deliver_auth_initial(&d->auth, &octets);
 		if (r >= 0) {
 			struct span initial = buf_span(&octets);
 			r = smtp_client_auth(
-			    d->client, auth_name(&d->auth), r > 0 ? &initial : NULL, now);
+			    d->client, deliver_auth_name(&d->auth), r > 0 ? &initial : NULL, now);
 		} else if (r != -ERR_NOMEM) {
 			r = smtp_client_auth_fail(d->client, now);
 		}
 	} else {
-		r = auth_respond(&d->auth, smtp_client_challenge(d->client), &octets);
+		r = deliver_auth_respond(&d->auth, smtp_client_challenge(d->client), &octets);
 		if (r == 0)
 			r = smtp_client_auth_response(d->client, buf_span(&octets), now);
 		else if (r == -ERR_AUTH)
