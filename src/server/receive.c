@@ -8,6 +8,8 @@
  */
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/idn.h"
+#include "base/utf8.h"
 #include "catalogue/reply_ids.h"
 #include "server/server-private.h"
 
@@ -193,6 +195,22 @@ void transaction_body(struct session *s, struct span octets)
 	t->draft_err = spool_draft_write(t->draft, octets);
 }
 
+/* A domain beyond ASCII as A-labels: the field alone must not make the message one that needs
+ * SMTPUTF8 (RFC 6531 3.7.3). */
+static void add_recipient(struct buf *out, struct span address)
+{
+	ptrdiff_t at = span_rfind(address, '@');
+	char name[IDN_NAME_MAX];
+
+	if (at < 0 || ascii_valid(address) ||
+	    idn_to_ascii(span_skip(address, (size_t)at + 1), name) < 0) {
+		buf_add_span(out, address);
+		return;
+	}
+	buf_add(out, address.p, (size_t)at + 1);
+	buf_add_str(out, name);
+}
+
 static void received_field(struct session *s, struct buf *out)
 {
 	const struct envelope *env = &s->txn.env;
@@ -218,7 +236,7 @@ static void received_field(struct session *s, struct buf *out)
 	/* Only with one recipient: else a blind copy would show, RFC 5321 7.2. */
 	if (env->rcpt_count == 1) {
 		buf_add_str(out, "\r\n\tfor <");
-		buf_add_span(out, env->rcpts[0].address);
+		add_recipient(out, env->rcpts[0].address);
 		buf_add_str(out, ">");
 	}
 	buf_addf(out, "; %s\r\n", date);

@@ -4,7 +4,7 @@ import ssl
 import tempfile
 
 from certificates import Authority
-from harness import LOCAL, QUICK, Postern, run, wait
+from harness import BASE, LOCAL, QUICK, Postern, run, wait
 from peers import Dns, Mta
 
 certificates = tempfile.TemporaryDirectory(prefix="postern-certificates-")
@@ -24,6 +24,7 @@ routes:
   - {{domain: unverified.test, to: "host.zone.test:{port}", tls: implicit_unverified}}
   - {{domain: mx.test, to: "mx:zone.test:{port}", tls: verify}}
 """
+SERVER = 'tls: {{ca_file: "{certs}/ca.pem", certificate: "{certs}/other.pem", key: "{certs}/other.key"}}'
 OFFERS = ("PIPELINING", "8BITMIME", "STARTTLS")
 
 
@@ -34,11 +35,12 @@ def context(name="host"):
 
 
 class World:
-    def __init__(self, program, **host):
+    def __init__(self, program, routes=ROUTES, **host):
         host.setdefault("ehlo", OFFERS)
         self.host = Mta(**host)
         self.dns = Dns("zone.test", {("zone.test", "MX"): [(10, "host.zone.test")], ("host.zone.test", "A"): ["127.0.0.1"]})
-        self.postern = Postern(program, LOCAL + QUICK + ROUTES, certs=certificates.name, dns=self.dns.port,
+        # one worker: each remembers for itself which hosts had no good TLS
+        self.postern = Postern(program, LOCAL + QUICK + routes, base=BASE.replace("workers: 2", "workers: 1"), certs=certificates.name, dns=self.dns.port,
                                port=self.host.port)
 
     def __enter__(self):
@@ -165,8 +167,39 @@ def a_host_that_ends_or_lies_after_the_handshake_is_a_trouble_of_the_dialogue(pr
             assert not w.host.messages
 
 
+def send_requiretls(p, to):
+    with p.smtp() as s:
+        s.starttls(context=authority.context(check=False))
+        s.ehlo("client.test")
+        assert s.has_extn("requiretls"), s.esmtp_features
+        s.sendmail("you@example.test", [to], b"Subject: secret\r\n\r\nx\r\n", ["REQUIRETLS"])
+
+
+def what_requires_tls_goes_only_to_verified_hosts_that_promise_the_same(program):
+    # certificate, keywords under TLS, the end, its status
+    cases = (("host", ["REQUIRETLS"], "delivered", None), ("host", [], "failed", "5.7.30"), ("self", ["REQUIRETLS"], "failed", "5.7.10"),
+             (None, ["REQUIRETLS"], "failed", "5.7.10"))
+    for certificate, keywords, end, status in cases:
+        offers = OFFERS if certificate else ("PIPELINING",)
+        with World(program, ehlo=offers, tls_ehlo=keywords, context=context(certificate) if certificate else None, routes=ROUTES.replace(
+                   'tls: {{ca_file: "{certs}/ca.pem"}}', SERVER)) as w:
+            send_requiretls(w.postern, "a@may.test")
+            e = wait("an attempt", lambda: [e for e in w.postern.events(recipient="a@may.test")
+                     if e["event"] in ("delivered", "deferred", "failed")])[-1]
+            assert e["event"] == end and (end == "delivered" or e["enhanced"] == status), e
+            assert len(w.host.messages) == (end == "delivered")
+            if end == "delivered":
+                assert w.host.messages[0]["mail"].endswith(" REQUIRETLS") and e["tls"].endswith(", verified")
+            else:
+                assert "requires TLS all the way" in e["text"], e
+                # another message for the same host is none of its business
+                w.postern.send("b@may.test")
+                assert w.postern.event(event="delivered", recipient="b@may.test")
+
+
 run([starttls_is_used_when_it_is_offered_and_the_event_says_how, a_host_without_tls_gets_mail_in_clear_unless_it_must_not,
      a_refused_starttls_is_no_tls, a_handshake_that_fails_goes_in_clear_at_once_and_for_a_while,
      verify_wants_the_name_and_the_chain, implicit_tls_speaks_it_from_the_first_octet,
      replies_in_clear_behind_the_220_end_the_session_and_deliver_nothing, what_was_offered_in_clear_is_forgotten,
-     a_host_that_ends_or_lies_after_the_handshake_is_a_trouble_of_the_dialogue])
+     a_host_that_ends_or_lies_after_the_handshake_is_a_trouble_of_the_dialogue,
+     what_requires_tls_goes_only_to_verified_hosts_that_promise_the_same])
