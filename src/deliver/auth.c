@@ -6,14 +6,14 @@
 #include "deliver/auth.h"
 #include "base/err.h"
 
-struct auth_mechanism {
+struct deliver_auth_mechanism {
 	const char *name;
-	int (*initial)(struct auth_exchange *x, struct buf *out); /* NULL: none */
-	int (*respond)(struct auth_exchange *x, struct span challenge, struct buf *out);
+	int (*initial)(struct deliver_auth *x, struct buf *out); /* NULL: none */
+	int (*respond)(struct deliver_auth *x, struct span challenge, struct buf *out);
 };
 
 /* RFC 4616: authorization identity (none), user, password. */
-static int plain_initial(struct auth_exchange *x, struct buf *out)
+static int plain_initial(struct deliver_auth *x, struct buf *out)
 {
 	buf_add_char(out, '\0');
 	buf_add_str(out, x->user);
@@ -23,7 +23,7 @@ static int plain_initial(struct auth_exchange *x, struct buf *out)
 }
 
 /* All was said; a server that asks on is refused, or mad. */
-static int plain_respond(struct auth_exchange *x, struct span challenge, struct buf *out)
+static int plain_respond(struct deliver_auth *x, struct span challenge, struct buf *out)
 {
 	(void)x;
 	(void)challenge;
@@ -32,7 +32,7 @@ static int plain_respond(struct auth_exchange *x, struct span challenge, struct 
 }
 
 /* No standard, but everywhere: two questions, whose words differ from server to server. */
-static int login_respond(struct auth_exchange *x, struct span challenge, struct buf *out)
+static int login_respond(struct deliver_auth *x, struct span challenge, struct buf *out)
 {
 	(void)challenge;
 	if (x->round > 2)
@@ -41,7 +41,7 @@ static int login_respond(struct auth_exchange *x, struct span challenge, struct 
 }
 
 /* Best first. */
-static const struct auth_mechanism mechanisms[] = {
+static const struct deliver_auth_mechanism mechanisms[] = {
 	{ "PLAIN", plain_initial, plain_respond },
 	{ "LOGIN", NULL, login_respond },
 };
@@ -58,10 +58,10 @@ static bool is_offered(struct span offered, const char *name)
 	return false;
 }
 
-int auth_choose(
-    struct auth_exchange *x, struct span offered, const char *user, const char *password)
+int deliver_auth_choose(
+    struct deliver_auth *x, struct span offered, const char *user, const char *password)
 {
-	*x = (struct auth_exchange){ .user = user, .password = password };
+	*x = (struct deliver_auth){ .user = user, .password = password };
 	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(*mechanisms); i++)
 		if (is_offered(offered, mechanisms[i].name)) {
 			x->mechanism = &mechanisms[i];
@@ -70,17 +70,17 @@ int auth_choose(
 	return -ERR_UNSUPPORTED;
 }
 
-const char *auth_name(const struct auth_exchange *x)
+const char *deliver_auth_name(const struct deliver_auth *x)
 {
 	return x->mechanism ? x->mechanism->name : "";
 }
 
-int auth_initial(struct auth_exchange *x, struct buf *out)
+int deliver_auth_initial(struct deliver_auth *x, struct buf *out)
 {
 	return x->mechanism->initial ? x->mechanism->initial(x, out) : 0;
 }
 
-int auth_respond(struct auth_exchange *x, struct span challenge, struct buf *out)
+int deliver_auth_respond(struct deliver_auth *x, struct span challenge, struct buf *out)
 {
 	x->round++;
 	return x->mechanism->respond(x, challenge, out);

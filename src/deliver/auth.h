@@ -11,23 +11,23 @@
 
 #include "base/buf.h"
 
-struct auth_mechanism;
+struct deliver_auth_mechanism;
 
-struct auth_exchange {
-	const struct auth_mechanism *mechanism;
+struct deliver_auth {
+	const struct deliver_auth_mechanism *mechanism;
 	const char *user, *password; /* the caller's, as long as the exchange */
 	unsigned round;
 };
 
 /* The best mechanism of those offered (names parted by spaces).  0 or -ERR_UNSUPPORTED. */
-int auth_choose(
-    struct auth_exchange *x, struct span offered, const char *user, const char *password);
-const char *auth_name(const struct auth_exchange *x);
+int deliver_auth_choose(
+    struct deliver_auth *x, struct span offered, const char *user, const char *password);
+const char *deliver_auth_name(const struct deliver_auth *x);
 
 /* The initial response.  1 with it in `out`, 0 when the mechanism has none, or -ERR_NOMEM. */
-int auth_initial(struct auth_exchange *x, struct buf *out);
+int deliver_auth_initial(struct deliver_auth *x, struct buf *out);
 
 /* The response to a challenge.  0, -ERR_AUTH (it makes no sense: give up), -ERR_NOMEM. */
-int auth_respond(struct auth_exchange *x, struct span challenge, struct buf *out);
+int deliver_auth_respond(struct deliver_auth *x, struct span challenge, struct buf *out);
 
 #endif

@@ -46,10 +46,11 @@ struct delivery {
 	char address[IP_TEXT_MAX + 120];
 	bool connected, handshake;
 	bool in_clear;     /* TLS failed here just now: this time without */
-	unsigned messages; /* that it has taken */
+	unsigned messages; /* that it was given */
+	bool welcome;      /* the last of them was taken for somebody */
 	char tls[200];     /* what was agreed, for events; "" in clear */
 	char tls_why[200]; /* why it was not */
-	struct auth_exchange auth;
+	struct deliver_auth auth;
 	/* the open message */
 	struct delivery_body body;
 	size_t *chosen; /* indices into the envelope; arena of the work */

@@ -33,6 +33,7 @@ static void close_connection(struct delivery *d)
 	net_timer_set(d->timer, UINT64_MAX);
 	d->connected = d->handshake = d->reused = false;
 	d->messages = 0;
+	d->welcome = false;
 	d->tls[0] = d->tls_why[0] = '\0';
 }
 
@@ -151,7 +152,8 @@ static void start_over(struct delivery *d)
 	try_next(d);
 }
 
-/* Nothing is left to do: wait for another group, or leave. */
+/* Nothing is left to do: wait for another group, or leave.  One that was refused leaves: hosts
+ * count errors of a connection (421 4.7.0), and the next message should not pay for them. */
 static int rest(struct delivery *d)
 {
 	struct group *next = d->agent->stopping ? NULL : d->site->waiting;
@@ -161,7 +163,7 @@ static int rest(struct delivery *d)
 		d->reused = true;
 		return 1;
 	}
-	if (!next && d->messages > 0 && d->cfg->connection_reuse_ms && !d->agent->stopping &&
+	if (!next && d->welcome && d->cfg->connection_reuse_ms && !d->agent->stopping &&
 	    d->cfg == d->agent->cfg && d->messages < d->cfg->connection_reuse_messages &&
 	    !smtp_client_is_used_up(d->client)) {
 		site_idle_add(d);
@@ -222,19 +224,19 @@ static int authenticate(struct delivery *d, bool begin)
 
 	buf_init(&octets, 64u << 10);
 	if (begin) {
-		r = auth_choose(&d->auth, smtp_client_mechanisms(d->client), d->options->auth_user,
-		    d->options->auth_password);
+		r = deliver_auth_choose(&d->auth, smtp_client_mechanisms(d->client),
+		    d->options->auth_user, d->options->auth_password);
 		if (r == 0)
-			r = auth_initial(&d->auth, &octets);
+			r = deliver_auth_initial(&d->auth, &octets);
 		if (r >= 0) {
 			struct span initial = buf_span(&octets);
 			r = smtp_client_auth(
-			    d->client, auth_name(&d->auth), r > 0 ? &initial : NULL, now);
+			    d->client, deliver_auth_name(&d->auth), r > 0 ? &initial : NULL, now);
 		} else if (r != -ERR_NOMEM) {
 			r = smtp_client_auth_fail(d->client, now);
 		}
 	} else {
-		r = auth_respond(&d->auth, smtp_client_challenge(d->client), &octets);
+		r = deliver_auth_respond(&d->auth, smtp_client_challenge(d->client), &octets);
 		if (r == 0)
 			r = smtp_client_auth_response(d->client, buf_span(&octets), now);
 		else if (r == -ERR_AUTH)

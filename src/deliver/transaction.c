@@ -174,6 +174,9 @@ void group_over(struct delivery *d)
 
 void transaction_judge(struct delivery *d)
 {
+	d->welcome = false;
+	for (size_t i = 0; i < d->chosen_count; i++)
+		d->welcome = d->welcome || smtp_client_outcome(d->client, i)->delivered;
 	for (size_t i = 0; i < d->chosen_count; i++)
 		judge_one(d, d->chosen[i], smtp_client_outcome(d->client, i));
 	transaction_forget(d);

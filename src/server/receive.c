@@ -8,6 +8,8 @@
  */
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/idn.h"
+#include "base/utf8.h"
 #include "catalogue/reply_ids.h"
 #include "server/server-private.h"
 
@@ -37,7 +39,7 @@ void transaction_reset(struct session *s)
 	arena_reset(&t->arena);
 	buf_reset(&t->trace);
 	t->env = (struct envelope){ 0 };
-	t->chunked = false;
+	t->chunked = t->has_date = t->has_message_id = false;
 	t->rcpt_room = 0;
 	t->draft_err = 0;
 	t->open = false;
@@ -165,6 +167,10 @@ static void read_header(struct transaction *t, struct span octets)
 
 	while (t->header_open && (r = mime_header_feed(&t->headers, octets, &used, &field)) != 0) {
 		octets = span_skip(octets, used);
+		if (r == MIME_HEADER_FIELD) {
+			t->has_date |= span_eq_nocase(field->name, SPAN_LIT("Date"));
+			t->has_message_id |= span_eq_nocase(field->name, SPAN_LIT("Message-ID"));
+		}
 		if (r == MIME_HEADER_FIELD && !t->env.message_id.n &&
 		    span_eq_nocase(field->name, SPAN_LIT("Message-ID"))) {
 			struct span id = field->value;
@@ -187,6 +193,22 @@ void transaction_body(struct session *s, struct span octets)
 		return; /* read to its end; the answer then says why it was not taken */
 	read_header(t, octets);
 	t->draft_err = spool_draft_write(t->draft, octets);
+}
+
+/* A domain beyond ASCII as A-labels: the field alone must not make the message one that needs
+ * SMTPUTF8 (RFC 6531 3.7.3). */
+static void add_recipient(struct buf *out, struct span address)
+{
+	ptrdiff_t at = span_rfind(address, '@');
+	char name[IDN_NAME_MAX];
+
+	if (at < 0 || ascii_valid(address) ||
+	    idn_to_ascii(span_skip(address, (size_t)at + 1), name) < 0) {
+		buf_add_span(out, address);
+		return;
+	}
+	buf_add(out, address.p, (size_t)at + 1);
+	buf_add_str(out, name);
 }
 
 static void received_field(struct session *s, struct buf *out)
@@ -214,10 +236,30 @@ static void received_field(struct session *s, struct buf *out)
 	/* Only with one recipient: else a blind copy would show, RFC 5321 7.2. */
 	if (env->rcpt_count == 1) {
 		buf_add_str(out, "\r\n\tfor <");
-		buf_add_span(out, env->rcpts[0].address);
+		add_recipient(out, env->rcpts[0].address);
 		buf_add_str(out, ">");
 	}
 	buf_addf(out, "; %s\r\n", date);
+}
+
+/* RFC 6409 8.2 and 8.3: what a mail program left out is put in for it, and for nobody else. */
+static void missing_fields(struct session *s, struct buf *out)
+{
+	struct transaction *t = &s->txn;
+	char id[QUEUE_ID_TEXT_MAX], date[CLOCK_RFC5322_MAX], text[QUEUE_ID_TEXT_MAX + 300];
+
+	if (s->listen->service != CONFIG_SERVICE_SUBMISSION)
+		return;
+	if (!t->has_date) {
+		clock_rfc5322(t->env.received_ms, date);
+		buf_addf(out, "Date: %s\r\n", date);
+	}
+	if (!t->has_message_id) {
+		queue_id_text(t->env.id, id);
+		snprintf(text, sizeof(text), "%s@%s", id, s->worker->cfg->hostname);
+		buf_addf(out, "Message-ID: <%s>\r\n", text);
+		t->env.message_id = arena_span(&t->arena, span_str(text));
+	}
 }
 
 /* The writer thread says how the commit ended; it may only hand over. */
@@ -243,6 +285,7 @@ static void emit_received(struct session *s)
 		.client = span_str(s->client),
 		.protocol = smtp_server_protocol(s->smtp),
 		.helo = env->helo,
+		.user = span_str(s->login),
 		.has_sender = true,
 		.sender = env->reverse_path,
 		.message_id = env->message_id,
@@ -318,12 +361,14 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 	env->helo = helo ? helo->value : nothing;
 	env->protocol = span_str(smtp_server_protocol(s->smtp));
 	env->session = span_str(s->id);
+	env->auth_user = s->login ? span_str(s->login) : nothing;
 	if (!env->message_id.p)
 		env->message_id = nothing;
 	/* 1 MiB of transaction at most, encoded a little larger. */
 	buf_init(&record, 2 * TRANSACTION_OCTETS_MAX);
 	buf_init(&prefix, 8192);
 	received_field(s, &prefix);
+	missing_fields(s, &prefix);
 	env->size = spool_draft_size(t->draft) + buf_len(&prefix);
 	if (r == 0)
 		r = envelope_encode(env, &record);

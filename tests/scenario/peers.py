@@ -1,4 +1,5 @@
 """Small servers that a scenario needs: a name server with a made-up zone, and hosts that take mail."""
+import base64
 import socket
 import socketserver
 import struct
@@ -114,3 +115,245 @@ class Host:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Session:
+    """One connection to an Mta, as it was."""
+
+    def __init__(self, peer):
+        self.peer, self.commands, self.tls, self.user, self.greeted = peer, [], False, None, None
+        self.over = False
+
+
+class Mta:
+    """A host that speaks SMTP or LMTP as it is told, and remembers all of it.
+
+    ehlo: keywords, `tls_ehlo` those after the handshake (as `ehlo` without STARTTLS when not said); context: for
+    STARTTLS, or from the first octet on (implicit); users: {name: password} for AUTH; answers: {verb: octets, or a
+    function of (session, line) that gives octets or None} instead of the usual ones; octets that are None close.
+    An answer to "." or "BDAT" may be a list for LMTP: one for each recipient that was accepted.
+    """
+
+    def __init__(self, ehlo=("PIPELINING", "SIZE 1000000", "8BITMIME"), tls_ehlo=None, context=None, implicit=False,
+                 users=None, answers=None, lmtp=False, path=None, address="127.0.0.1", port=0):
+        self.ehlo, self.tls_ehlo, self.context, self.implicit = list(ehlo), tls_ehlo, context, implicit
+        self.users, self.answers, self.lmtp = users or {}, answers or {}, lmtp
+        self.sessions, self.messages = [], []
+        self.sockets = set()
+        if path:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.bind(path)
+        else:
+            self.socket = socket.create_server((address, port))
+            self.port = self.socket.getsockname()[1]
+        self.socket.listen(50)
+        self.closing = False
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.closing = True
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
+        self.drop()
+        self.thread.join()
+
+    def drop(self):
+        """End every connection, without a word."""
+        for s in list(self.sockets):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def serve(self):
+        while not self.closing:
+            try:
+                s, peer = self.socket.accept()
+            except OSError:
+                return
+            session = Session(peer)
+            self.sessions.append(session)
+            threading.Thread(target=self.run, args=(s, session), daemon=True).start()
+
+    def run(self, s, session):
+        talk = None
+        try:
+            s.settimeout(30)
+            self.sockets.add(s)
+            if self.implicit:
+                s = self.shake(s, session)
+            talk = _Talk(self, s, session)
+            talk.all()
+        except (OSError, EOFError):
+            pass
+        finally:
+            session.over = True
+            last = talk.socket if talk else s
+            self.sockets.discard(last)
+            last.close()
+
+    def shake(self, s, session):
+        self.sockets.discard(s)
+        try:
+            s = self.context.wrap_socket(s, server_side=True)
+        except OSError:
+            s.close()
+            raise
+        session.tls = True
+        self.sockets.add(s)
+        return s
+
+
+class _Talk:
+    def __init__(self, mta, s, session):
+        self.mta, self.socket, self.session, self.buffer = mta, s, session, b""
+        self.reset()
+
+    def reset(self):
+        self.mail, self.rcpts, self.data, self.chunks = None, [], b"", []
+
+    def fill(self):
+        more = self.socket.recv(65536)
+        if not more:
+            raise EOFError
+        self.buffer += more
+
+    def line(self):
+        while b"\n" not in self.buffer:
+            self.fill()
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return line.rstrip(b"\r").decode("utf-8", "surrogateescape")
+
+    def octets(self, n):
+        while len(self.buffer) < n:
+            self.fill()
+        octets, self.buffer = self.buffer[:n], self.buffer[n:]
+        return octets
+
+    def say(self, answer):
+        if answer is None:
+            raise EOFError
+        self.socket.sendall(answer)
+
+    def answer(self, verb, line, usual):
+        a = self.mta.answers.get(verb)
+        if callable(a):
+            a = a(self.session, line)
+            return usual if a is None else a
+        if verb in self.mta.answers:
+            return a
+        return usual
+
+    def keywords(self):
+        if self.session.tls:
+            if self.mta.tls_ehlo is not None:
+                return self.mta.tls_ehlo
+            return [k for k in self.mta.ehlo if k != "STARTTLS"]
+        return self.mta.ehlo
+
+    def all(self):
+        self.say(self.answer("banner", "", b"220 mta.test ready\r\n"))
+        while True:
+            line = self.line()
+            self.session.commands.append(line)
+            verb = line.split(" ")[0].upper()
+            if not self.command(verb, line):
+                return
+
+    def command(self, verb, line):
+        if verb in ("EHLO", "LHLO"):
+            words = ["mta.test"] + list(self.keywords())
+            usual = b"".join(f"250{'-' if i + 1 < len(words) else ' '}{w}\r\n".encode() for i, w in enumerate(words))
+            self.session.greeted = line.split(" ", 1)[1]
+            self.say(self.answer(verb, line, usual if (verb == "LHLO") == self.mta.lmtp else b"500 what?\r\n"))
+        elif verb == "STARTTLS":
+            a = self.answer(verb, line, b"220 2.0.0 go\r\n")
+            self.say(a)
+            if a.startswith(b"220") and self.mta.context:
+                self.socket = self.mta.shake(self.socket, self.session)
+                self.buffer = b""
+        elif verb == "AUTH":
+            self.auth(line)
+        elif verb == "MAIL":
+            self.reset()
+            self.mail = line
+            self.say(self.answer(verb, line, b"250 2.1.0 ok\r\n"))
+        elif verb == "RCPT":
+            a = self.answer(verb, line, b"250 2.1.5 ok\r\n")
+            if a and a.startswith(b"2"):
+                self.rcpts.append(line)
+            self.say(a)
+        elif verb == "DATA":
+            a = self.answer(verb, line, b"354 go\r\n" if self.rcpts else b"503 5.5.1 no recipients\r\n")
+            self.say(a)
+            if a.startswith(b"354"):
+                while True:
+                    l = self.raw_line()
+                    if l == b".\r\n":
+                        break
+                    self.data += l[1:] if l.startswith(b".") else l
+                self.end(".")
+        elif verb == "BDAT":
+            words = line.split()
+            self.chunks.append(int(words[1]))
+            self.data += self.octets(int(words[1]))
+            if words[-1] == "LAST":
+                self.end("BDAT")
+            else:
+                self.say(self.answer("BDAT", line, b"250 2.0.0 more\r\n"))
+        elif verb == "RSET":
+            self.reset()
+            self.say(b"250 2.0.0 ok\r\n")
+        elif verb == "QUIT":
+            self.say(self.answer(verb, line, b"221 2.0.0 bye\r\n"))
+            return False
+        else:
+            self.say(self.answer(verb, line, b"500 5.5.2 what?\r\n"))
+        return True
+
+    def raw_line(self):
+        while b"\n" not in self.buffer:
+            self.fill()
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return line + b"\n"
+
+    def end(self, verb):
+        a = self.answer(verb, self.session.commands[-1], b"250 2.0.0 taken\r\n")
+        answers = a if isinstance(a, list) else [a] * (len(self.rcpts) if self.mta.lmtp else 1)
+        if any(x and x.startswith(b"2") for x in answers):
+            self.mta.messages.append({"mail": self.mail, "rcpts": self.rcpts, "data": self.data, "chunks": self.chunks,
+                                      "tls": self.session.tls, "user": self.session.user, "session": self.session})
+        for x in answers:
+            self.say(x)
+        self.reset()
+
+    def auth(self, line):
+        words = line.split(" ")
+        a = self.answer("AUTH", line, b"")
+        if a:
+            self.say(a)
+            return
+        if words[1].upper() == "PLAIN":
+            if len(words) < 3:
+                self.say(b"334 \r\n")
+            name, password = base64.b64decode(words[2] if len(words) > 2 else self.line()).split(b"\0")[1:]
+        else:
+            self.say(b"334 VXNlcm5hbWU6\r\n")
+            name = base64.b64decode(self.line())
+            self.say(b"334 UGFzc3dvcmQ6\r\n")
+            password = base64.b64decode(self.line())
+        if self.mta.users.get(name.decode()) == password.decode():
+            self.session.user = name.decode()
+            self.say(b"235 2.7.0 welcome\r\n")
+        else:
+            self.say(b"535 5.7.8 wrong\r\n")

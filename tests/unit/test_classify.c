@@ -70,6 +70,13 @@ static void a_trouble_without_reply_gets_what_the_design_says(void **state)
 		{ CLASSIFY_LOST, 4002, false },
 		{ CLASSIFY_GARBAGE, 4002, false },
 		{ CLASSIFY_LOCAL, 4999, false },
+		{ CLASSIFY_TLS_MISSING, 4002, false },
+		{ CLASSIFY_TLS_FAILED, 4002, false },
+		{ CLASSIFY_AUTH, 3004, false },
+		{ CLASSIFY_UTF8, 4002, true },
+		{ CLASSIFY_BINARY, 4002, true },
+		{ CLASSIFY_REQUIRETLS, 4002, true },
+		{ CLASSIFY_REQUIRETLS_CLEAR, 4002, true },
 	};
 
 	(void)state;

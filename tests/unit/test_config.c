@@ -133,6 +133,35 @@ static const struct {
 	{ "local and relay", GOOD "local: {domains: [a.b]}\nrelay_domains: [a.b]\n",
 	    "relay_domains too" },
 	{ "open relay", GOOD "restrictions: {recipient: [permit_mynetworks]}\n", "open relay" },
+	{ "route twice", GOOD "routes: [{domain: a.b, to: c}, {domain: A.b, to: d}]\n",
+	    "named twice" },
+	{ "route by strange address", GOOD "routes: [{domain: '@a.b', to: c}]\n",
+	    "is not a domain" },
+	{ "route by domain and address", GOOD "routes: [{domain: a.b, address: x@a.b, to: c}]\n",
+	    "either domain or address" },
+	{ "sender that is a domain", GOOD "sender_routes: [{sender: a.b, to: c}]\n",
+	    "is not an address or @domain" },
+	{ "LMTP to a relative path", GOOD "routes: [{domain: a.b, to: 'lmtp:unix:x'}]\n",
+	    "not the full path" },
+	{ "LMTP to nowhere", GOOD "routes: [{domain: a.b, to: 'lmtp:'}]\n",
+	    "no host behind lmtp:" },
+	{ "TLS over a unix socket", GOOD "routes: [{domain: a.b, to: 'lmtp:unix:/x', tls: may}]\n",
+	    "no TLS over a unix" },
+	{ "names without verify", GOOD "routes: [{domain: a.b, to: c, tls_names: [d.e]}]\n",
+	    "verify or implicit only" },
+	{ "discard with a way", GOOD "routes: [{domain: a.b, to: discard, hostname: a.b}]\n",
+	    "has no tls" },
+	{ "two sources of a family",
+	    GOOD "routes: [{domain: a.b, to: c, source: [192.0.2.1, 192.0.2.2]}]\n",
+	    "second address" },
+	{ "no password file",
+	    GOOD "routes: [{domain: a.b, to: c, auth: {user: u, password_file: /nowhere/x}}]\n",
+	    "/nowhere/x: " },
+	{ "auth without user",
+	    GOOD "routes: [{domain: a.b, to: c, auth: {password_file: /nowhere/x}}]\n",
+	    "\"user\"" },
+	{ "mailboxes by SMTP", GOOD "local: {delivery: 'host:25'}\n", "`maildir` or `lmtp:...`" },
+	{ "delivery.tls", GOOD "delivery: {tls: implicit}\n", "none, may, encrypt" },
 	{ "route without target", GOOD "routes: [{domain: a.b}]\n", ":3: routes[0]: key \"to\"" },
 	{ "hard below soft", GOOD "limits: {errors_soft: 9, errors_hard: 3}\n", "errors_hard" },
 	/* What is written disagrees with a standard that is not. */
@@ -214,6 +243,69 @@ static void domains_recipients_and_routes_are_found(void **state)
 	yaml_errors_done(&e);
 }
 
+static void the_nearest_row_of_the_transport_table_counts(void **state)
+{
+	static const char text[] =
+	    GOOD "relay_host: {to: 'rest:587', tls: encrypt}\n"
+		 "routes:\n"
+		 "  - {domain: .org, to: 'org:1'}\n"
+		 "  - {domain: .example.org, to: 'below:2'}\n"
+		 "  - {domain: example.org, to: 'domain:3'}\n"
+		 "  - {address: Ann@example.org, to: 'ann:4', tls: implicit, tls_names: [a.b]}\n"
+		 "  - {domain: lmtp.test, to: 'lmtp:unix:/run/lmtp', source: ['192.0.2.1', "
+		 "'2001:db8::1'],\n"
+		 "     hostname: other.example.net}\n"
+		 "  - {domain: lmtp2.test, to: 'lmtp:host'}\n"
+		 "sender_routes:\n"
+		 "  - {sender: bob@example.net, to: 'bob:5'}\n"
+		 "  - {sender: '@example.net', to: 'net:6'}\n"
+		 "local: {domains: [here.test], delivery: 'lmtp:127.0.0.1:24'}\n"
+		 "delivery: {tls: verify}\n";
+	static const struct {
+		const char *to, *from, *host;
+	} rows[] = {
+		{ "x@example.org", "", "domain" },
+		{ "ann@EXAMPLE.org", "bob@example.net", "ann" },
+		{ "x@a.b.example.org", "", "below" },
+		{ "x@other.org", "", "org" },
+		{ "x@org", "", "rest" },
+		{ "x@example.net", "", "rest" },
+		{ "x@example.net", "Bob@Example.net", "bob" },
+		{ "x@example.net", "ann@example.net", "net" },
+		{ "x@example.net", "ann@sub.example.net", "rest" },
+		{ "x@example.org", "bob@example.net", "domain" },
+		{ "", "", "rest" },
+	};
+	const struct config_route *r;
+	struct yaml_errors e;
+	struct config *cfg;
+
+	(void)state;
+	assert_int_equal(load(text, &e, &cfg), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_string_equal(
+		    config_route(cfg, span_str(rows[i].to), span_str(rows[i].from))->host,
+		    rows[i].host);
+	r = config_route(cfg, SPAN_LIT("ann@example.org"), SPAN_LIT(""));
+	assert_true(r->tls_implicit && r->tls == CONFIG_ROUTE_TLS_VERIFY && r->number);
+	assert_string_equal(r->tls_names[0], "a.b");
+	r = config_route(cfg, SPAN_LIT("x@lmtp.test"), SPAN_LIT(""));
+	assert_true(r->lmtp && r->tls == CONFIG_ROUTE_TLS_NONE);
+	assert_string_equal(r->path, "/run/lmtp");
+	assert_int_equal(r->source4.family, 4);
+	assert_int_equal(r->source6.family, 6);
+	assert_string_equal(r->hostname, "other.example.net");
+	r = config_route(cfg, SPAN_LIT("x@lmtp2.test"), SPAN_LIT(""));
+	assert_int_equal(r->port, 24);
+	assert_int_equal(r->tls, CONFIG_ROUTE_TLS_VERIFY); /* as delivery.tls says */
+	assert_int_equal(r->number, 0);
+	assert_int_equal(
+	    config_route(cfg, SPAN_LIT("a@b"), SPAN_LIT(""))->tls, CONFIG_ROUTE_TLS_ENCRYPT);
+	assert_true(cfg->local_delivery->lmtp);
+	config_unref(&cfg);
+	yaml_errors_done(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +314,7 @@ int main(void)
 		cmocka_unit_test(every_error_names_its_line_and_key),
 		cmocka_unit_test(all_errors_are_told_not_the_first),
 		cmocka_unit_test(domains_recipients_and_routes_are_found),
+		cmocka_unit_test(the_nearest_row_of_the_transport_table_counts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
