@@ -1,5 +1,5 @@
 /*
- * cmd/control.c - `postern stats` and `postern stop`: short requests to the running server.
+ * cmd/control.c - `postern stats`, `stop`, `reopen-logs`: short requests to the running server.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -74,4 +74,9 @@ int cmd_stats(int argc, char **argv)
 int cmd_stop(int argc, char **argv)
 {
 	return simple(argc, argv, "stop");
+}
+
+int cmd_reopen_logs(int argc, char **argv)
+{
+	return simple(argc, argv, "reopen-logs");
 }

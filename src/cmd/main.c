@@ -22,6 +22,7 @@ static const struct {
 	{ "passwd", cmd_passwd, "add, change, check or delete users who may log in" },
 	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "stats", cmd_stats, "numbers of the running server" },
+	{ "reopen-logs", cmd_reopen_logs, "go on in new log files, after the old ones were renamed" },
 	{ "stop", cmd_stop, "end the running server cleanly" },
 	{ "lab", cmd_lab, "what the simulator answers to which address" },
 	{ "reference", cmd_reference,

@@ -356,6 +356,12 @@ static void command_flush(struct daemon *d, struct control_call *call)
 	control_end(call, NULL);
 }
 
+static void command_reopen_logs(struct daemon *d, struct control_call *call)
+{
+	daemon_reopen_logs(d);
+	control_end(call, NULL);
+}
+
 static void command_stop(struct daemon *d, struct control_call *call)
 {
 	control_end(call, NULL);
@@ -369,6 +375,7 @@ static const struct {
 	{ "queue", command_queue },
 	{ "stats", command_stats },
 	{ "history-flush", command_flush },
+	{ "reopen-logs", command_reopen_logs },
 	{ "stop", command_stop },
 };
 

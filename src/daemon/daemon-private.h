@@ -9,6 +9,7 @@
 #include "control/control.h"
 #include "daemon/daemon.h"
 #include "deliver/deliver.h"
+#include "events/mail-log.h"
 #include "history/history.h"
 #include "lab/lab.h"
 #include "server/server.h"
@@ -33,6 +34,7 @@ struct daemon {
 	struct spool *spool;
 	struct event_sink *events;
 	struct event_file *log;
+	struct mail_log *mail_log;
 	struct event_file *words;
 	struct history *history;
 	struct server_shared shared;
@@ -68,6 +70,7 @@ int daemon_listen(struct daemon *d, const char **why_r);
 void daemon_control(void *arg, struct control_call *call);
 int daemon_flush_domain(struct daemon *d, struct span domain, bool below); /* any thread */
 
+void daemon_reopen_logs(struct daemon *d);    /* any thread */
 void daemon_stop(struct daemon *d);           /* main thread */
 void daemon_worker_stopped(struct daemon *d); /* any thread */
 

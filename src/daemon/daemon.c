@@ -53,18 +53,48 @@ static void read_words(void *arg, const struct event *ev, struct span json)
 	buf_done(&line);
 }
 
+static int start_mail_log(struct daemon *d, const char **why_r)
+{
+	struct mail_log_options o = { .where = d->cfg->mail_log,
+		.tag = d->cfg->mail_log_tag,
+		.hostname = d->cfg->hostname,
+		.journal_socket = d->cfg->journal_socket,
+		.syslog_socket = d->cfg->syslog_socket };
+	int r;
+
+	if (!o.where || !o.where[0])
+		return 0;
+	r = mail_log_open(&o, &d->mail_log);
+	if (r < 0)
+		return failed(why_r, "cannot open log", o.where, r);
+	return event_sink_add(d->events, mail_log_event, d->mail_log);
+}
+
+/* Any thread.  For logs that somebody renamed. */
+void daemon_reopen_logs(struct daemon *d)
+{
+	if (d->log)
+		event_file_reopen(d->log);
+	if (d->mail_log)
+		mail_log_reopen(d->mail_log);
+}
+
 static int start_events(struct daemon *d, bool words, const char **why_r)
 {
 	int r = event_sink_new(&d->events);
 
 	if (r == 0 && d->cfg->events_log) {
-		r = event_file_open(d->cfg->events_log, LOG_OCTETS_MAX, &d->log);
+		r = event_file_open(d->cfg->events_log, EVENT_FILE_JSON, LOG_OCTETS_MAX, &d->log);
 		if (r < 0)
 			return failed(why_r, "cannot open log", d->cfg->events_log, r);
 		r = event_sink_add(d->events, read_log, d->log);
 	}
-	if (r == 0 && words)
-		r = event_file_open("-", LOG_OCTETS_MAX, &d->words);
+	if (r == 0)
+		r = start_mail_log(d, why_r);
+	if (r < 0)
+		return r;
+	if (words)
+		r = event_file_open("-", EVENT_FILE_TEXT, LOG_OCTETS_MAX, &d->words);
 	if (r == 0 && words)
 		r = event_sink_add(d->events, read_words, d->words);
 	if (r < 0)
@@ -191,7 +221,10 @@ static void on_signal(void *arg, int signum)
 {
 	struct daemon *d = arg;
 
-	(void)signum;
+	if (signum == SIGHUP) {
+		daemon_reopen_logs(d);
+		return;
+	}
 	if (d->stopping)
 		_exit(0); /* asked twice: the spool is made to be left at any moment */
 	daemon_stop(d);
@@ -242,6 +275,7 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 	if (r == 0) {
 		net_loop_on_signal(d->loop, SIGTERM, on_signal, d);
 		net_loop_on_signal(d->loop, SIGINT, on_signal, d);
+		net_loop_on_signal(d->loop, SIGHUP, on_signal, d);
 		event_emit(d->events, &ev);
 		fill_queues(d);
 	}
@@ -264,6 +298,7 @@ static void on_stop_limit(void *arg)
 
 	event_emit(d->events, &ev);
 	event_file_close(&d->log);
+	mail_log_close(&d->mail_log);
 	event_file_close(&d->words);
 	history_close(&d->history);
 	_exit(0);
@@ -330,6 +365,7 @@ void daemon_free(struct daemon **dp)
 	if (d->events)
 		event_emit(d->events, &ev);
 	event_file_close(&d->log);
+	mail_log_close(&d->mail_log);
 	event_file_close(&d->words);
 	history_close(&d->history);
 	event_sink_free(&d->events);

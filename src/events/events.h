@@ -55,12 +55,11 @@ struct event {
 	int64_t at_ms;     /* wall clock; 0: now */
 	uint64_t queue_id; /* 0: none */
 	struct span session;
-	struct span client;    /* name[address] */
-	const char *protocol;  /* "ESMTP", RFC 3848 */
-	const char *after;     /* the client's last verb, CONNECT, DATA, END-OF-MESSAGE */
-	const char *ended;     /* a session: quit, lost, timeout, errors, closed */
-	struct span commands;  /* of a session: "ehlo=1 rcpt=0/1 commands=1/2" */
-	const char *mechanism; /* of AUTH */
+	struct span client;   /* name[address] */
+	const char *protocol; /* "ESMTP", RFC 3848 */
+	const char *after;    /* the client's last verb, CONNECT, DATA, END-OF-MESSAGE */
+	const char *ended;    /* a session: quit, lost, timeout, errors, closed */
+	struct span commands; /* of a session: "ehlo=1 rcpt=0/1 commands=1/2" */
 	struct span helo;
 	const char *tls_version, *tls_cipher; /* of the session; NULL: in clear */
 	struct span user;                     /* who authenticated, or tried to */
@@ -127,7 +126,12 @@ void event_words(const struct event *ev, struct buf *out);
  * beyond that lines are dropped and counted, and the count is written when there is room again.
  */
 struct event_file;
-int event_file_open(const char *path, size_t max_octets, struct event_file **f_r); /* "-": stdout */
+enum event_file_kind { EVENT_FILE_JSON, EVENT_FILE_TEXT }; /* how it says that lines were lost */
+int event_file_open(const char *path, enum event_file_kind kind, size_t max_octets,
+    struct event_file **f_r); /* "-": stdout */
+/* Go on in a new file of the same name, for one that was renamed (logrotate).  What waits is
+ * written there too; when it cannot be opened the old one goes on.  Any thread. */
+void event_file_reopen(struct event_file *f);
 void event_file_line(struct event_file *f, struct span line); /* a LF is added */
 void event_file_close(struct event_file **f);                 /* writes out what waits */
 

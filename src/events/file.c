@@ -28,9 +28,37 @@ struct event_file {
 	struct buf waiting;
 	uint64_t dropped;
 	bool stopping;
+	bool reopen; /* the thread opens the path anew before it writes on */
+	enum event_file_kind kind;
+	char *path;
 	bool idle; /* the thread waits for a first line */
 	int fd;
 };
+
+/* With lock, on the thread: nobody else uses the descriptor. */
+static void open_anew(struct event_file *f)
+{
+	int fd;
+
+	f->reopen = false;
+	fd = f->path ? open(f->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640) : -1;
+	if (fd < 0)
+		return;
+	close(f->fd);
+	f->fd = fd;
+}
+
+static void add_lost(struct event_file *f)
+{
+	unsigned long long n = f->dropped;
+
+	if (n && f->kind == EVENT_FILE_JSON)
+		buf_addf(&f->waiting,
+		    "{\"event\":\"notice\",\"detail\":\"%llu lines of this log were lost\"}\n", n);
+	else if (n)
+		buf_addf(&f->waiting, "warning: %llu lines of this log were lost\n", n);
+	f->dropped = 0;
+}
 
 /* With lock. */
 static void gather(struct event_file *f)
@@ -57,22 +85,21 @@ static void *writer(void *arg)
 	pthread_mutex_lock(&f->lock);
 	for (;;) {
 		struct buf full;
-		while (!buf_len(&f->waiting) && !f->stopping) {
+		while (!buf_len(&f->waiting) && !f->stopping && !f->reopen) {
 			f->idle = true;
 			pthread_cond_wait(&f->more, &f->lock);
 		}
 		f->idle = false;
-		if (!buf_len(&f->waiting))
+		if (f->reopen)
+			open_anew(f);
+		if (!buf_len(&f->waiting) && f->stopping)
 			break;
+		if (!buf_len(&f->waiting))
+			continue;
 		full = f->waiting;
 		f->waiting = mine;
 		mine = full;
-		if (f->dropped)
-			buf_addf(&f->waiting,
-			    "{\"event\":\"notice\",\"detail\":\"%llu lines of this log were "
-			    "lost\"}\n",
-			    (unsigned long long)f->dropped);
-		f->dropped = 0;
+		add_lost(f);
 		pthread_mutex_unlock(&f->lock);
 		/* A log that cannot be written stops no mail; the next lines are tried again. */
 		(void)file_write_all(f->fd, buf_span(&mine).p, buf_len(&mine));
@@ -85,17 +112,22 @@ static void *writer(void *arg)
 	return NULL;
 }
 
-int event_file_open(const char *path, size_t max_octets, struct event_file **f_r)
+int event_file_open(
+    const char *path, enum event_file_kind kind, size_t max_octets, struct event_file **f_r)
 {
 	struct event_file *f = calloc(1, sizeof(*f));
+	bool out = strcmp(path, "-") == 0;
 
-	if (!f)
+	if (!f || (!out && !(f->path = strdup(path)))) {
+		free(f);
 		return -ERR_NOMEM;
-	f->fd = strcmp(path, "-") == 0
-	    ? dup(STDOUT_FILENO)
-	    : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	}
+	f->kind = kind;
+	f->fd =
+	    out ? dup(STDOUT_FILENO) : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 	if (f->fd < 0) {
 		int r = err_from_errno(errno);
+		free(f->path);
 		free(f);
 		return r;
 	}
@@ -104,6 +136,7 @@ int event_file_open(const char *path, size_t max_octets, struct event_file **f_r
 	buf_init(&f->waiting, max_octets);
 	if (pthread_create(&f->thread, NULL, writer, f) != 0) {
 		close(f->fd);
+		free(f->path);
 		free(f);
 		return -ERR_NOMEM;
 	}
@@ -132,6 +165,14 @@ void event_file_line(struct event_file *f, struct span line)
 		pthread_cond_signal(&f->more);
 }
 
+void event_file_reopen(struct event_file *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->reopen = true;
+	pthread_cond_signal(&f->more);
+	pthread_mutex_unlock(&f->lock);
+}
+
 void event_file_close(struct event_file **f)
 {
 	if (!*f)
@@ -145,6 +186,7 @@ void event_file_close(struct event_file **f)
 	buf_done(&(*f)->waiting);
 	pthread_cond_destroy(&(*f)->more);
 	pthread_mutex_destroy(&(*f)->lock);
+	free((*f)->path);
 	free(*f);
 	*f = NULL;
 }

@@ -133,8 +133,8 @@ static void session_closed(struct writer *w)
 	for (size_t i = 0; ev->ended && i < sizeof(ends) / sizeof(ends[0]); i++) {
 		if (strcmp(ev->ended, ends[i].ended) != 0)
 			continue;
-		buf_addf(
-		    &w->text, "%s after %s from ", ends[i].words, ev->after ? ev->after : "CONNECT");
+		buf_addf(&w->text, "%s after %s from ", ends[i].words,
+		    ev->after ? ev->after : "CONNECT");
 		about_client(w, "");
 		line_out(w, "smtpd", POSTFIX_LOG_INFO);
 	}
@@ -214,22 +214,6 @@ static void refused(struct writer *w)
 
 	if (ends_session(ev))
 		return;
-	if (is_reply(ev, "auth_failed")) {
-		about_client(w, "warning: ");
-		buf_addf(out, ": SASL %s authentication failed: ",
-		    ev->mechanism ? ev->mechanism : "LOGIN");
-		put_text(out, ev->detail.n ? ev->detail : ev->text);
-		line_out(w, "smtpd", POSTFIX_LOG_WARNING);
-		return;
-	}
-	if (is_reply(ev, "auth_temporary")) {
-		about_client(w, "warning: ");
-		buf_addf(out, ": SASL %s authentication could not be checked: ",
-		    ev->mechanism ? ev->mechanism : "LOGIN");
-		put_text(out, ev->detail.n ? ev->detail : ev->text);
-		line_out(w, "smtpd", POSTFIX_LOG_WARNING);
-		return;
-	}
 	buf_addf(out, is_protocol(ev) ? "bad command: %s from " : "NOQUEUE: reject: %s from ",
 	    ev->after ? ev->after : "CONNECT");
 	about_client(w, "");
@@ -237,6 +221,21 @@ static void refused(struct writer *w)
 	put_reply(out, ev);
 	put_tail(w);
 	line_out(w, "smtpd", POSTFIX_LOG_INFO);
+}
+
+static void auth_failed(struct writer *w)
+{
+	const struct event *ev = w->ev;
+
+	about_client(w, "warning: ");
+	buf_addf(&w->text, ": SASL %s authentication %s", ev->mechanism ? ev->mechanism : "LOGIN",
+	    ev->code / 100 == 5 ? "failed: " : "could not be checked: ");
+	put_text(&w->text, ev->text);
+	if (ev->user.n) {
+		buf_add_str(&w->text, ", sasl_username=");
+		put_word(&w->text, ev->user);
+	}
+	line_out(w, "smtpd", POSTFIX_LOG_WARNING);
 }
 
 /* ---- a message ---- */
@@ -255,6 +254,11 @@ static void put_origin(struct writer *w)
 	}
 	buf_addf(out, "%s: client=", w->id);
 	put_word(out, ev->client);
+	if (ev->user.n) {
+		buf_addf(out,
+		    ", sasl_method=%s, sasl_username=", ev->mechanism ? ev->mechanism : "PLAIN");
+		put_word(out, ev->user);
+	}
 	if (ev->orig_id.n) {
 		buf_add_str(out, ", orig_queue_id=");
 		put_word(out, ev->orig_id);
@@ -266,13 +270,13 @@ static void put_origin(struct writer *w)
 	line_out(w, "smtpd", POSTFIX_LOG_INFO);
 }
 
-static void put_active(struct writer *w, const char *id, struct span sender, uint64_t size,
-    unsigned rcpts)
+static void put_active(
+    struct writer *w, const char *id, struct span sender, uint64_t size, unsigned rcpts)
 {
 	buf_addf(&w->text, "%s: from=<", id);
 	put_word(&w->text, sender);
-	buf_addf(&w->text, ">, size=%llu, nrcpt=%u (queue active)", (unsigned long long)size,
-	    rcpts);
+	buf_addf(
+	    &w->text, ">, size=%llu, nrcpt=%u (queue active)", (unsigned long long)size, rcpts);
 	line_out(w, "qmgr", POSTFIX_LOG_INFO);
 }
 
@@ -497,6 +501,7 @@ static void lines(struct writer *w)
 	case EVENT_TLS: tls(w); break;
 	case EVENT_TLS_FAILED: from_client(w, "SSL_accept error from ", ": "); break;
 	case EVENT_PROXY_REFUSED: from_client(w, "warning: haproxy read error from ", ": "); break;
+	case EVENT_AUTH_FAILED: auth_failed(w); break;
 	case EVENT_REFUSED: refused(w); break;
 	case EVENT_RECEIVED: received(w); break;
 	case EVENT_DELIVERED: delivery(w, "sent", 2); break;

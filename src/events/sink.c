@@ -160,7 +160,6 @@ void event_json(const struct event *ev, struct buf *out)
 	opt_str(&j, "after", ev->after);
 	opt_str(&j, "ended", ev->ended);
 	opt_span(&j, "commands", ev->commands);
-	opt_str(&j, "mechanism", ev->mechanism);
 	opt_str(&j, "tls_version", ev->tls_version);
 	opt_str(&j, "tls_cipher", ev->tls_cipher);
 	opt_span(&j, "user", ev->user);

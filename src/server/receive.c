@@ -286,6 +286,7 @@ static void emit_received(struct session *s)
 		.protocol = smtp_server_protocol(s->smtp),
 		.helo = env->helo,
 		.user = span_str(s->login),
+		.mechanism = s->login && s->mechanism[0] ? s->mechanism : NULL,
 		.has_sender = true,
 		.sender = env->reverse_path,
 		.message_id = env->message_id,

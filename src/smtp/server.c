@@ -212,8 +212,8 @@ void smtp_server_counts(const struct smtp_server *s, struct buf *out)
 		if ((int)i == s->counted && s->counted_code && s->counted_code < 400)
 			good++;
 		if (all)
-			count_text(
-			    out, i < smtp_command_count ? smtp_commands[i].verb : "unknown", good, all);
+			count_text(out, i < smtp_command_count ? smtp_commands[i].verb : "unknown",
+			    good, all);
 		good_sum += good;
 		all_sum += all;
 	}
