@@ -25,6 +25,9 @@ int cmd_queue(int argc, char **argv);
 /* Where a message is and why.  0 known, 1 not known or failed, 2 usage. */
 int cmd_why(int argc, char **argv);
 
+/* Users of the table that AUTH asks.  0, 1 failed (--check: or not the password), 2 usage. */
+int cmd_passwd(int argc, char **argv);
+
 /* End the running server cleanly; its numbers.  1: no server runs. */
 int cmd_stop(int argc, char **argv);
 int cmd_stats(int argc, char **argv);

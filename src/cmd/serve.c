@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MPL-2.0
  */
+#include "auth/auth.h"
 #include "base/err.h"
 #include "cmd/cmd.h"
 #include "cmd/common.h"
@@ -28,6 +29,7 @@ int cmd_check_config(int argc, char **argv)
 {
 	const char *file = NULL;
 	struct net_tls *server = NULL, *client = NULL;
+	struct auth *auth = NULL;
 	struct config *cfg;
 	int r;
 
@@ -44,8 +46,11 @@ int cmd_check_config(int argc, char **argv)
 	if (cmd_load_config(file, &cfg) < 0)
 		return 1;
 	r = daemon_tls(cfg, &server, &client, report, NULL);
+	if (daemon_auth(cfg, &auth, report, NULL) < 0)
+		r = -ERR_CONFIG;
 	net_tls_unref(&server);
 	net_tls_unref(&client);
+	auth_unref(&auth);
 	if (r == 0)
 		printf("%s: good\n", cfg->file);
 	config_unref(&cfg);

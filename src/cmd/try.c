@@ -28,6 +28,7 @@ static int judge(
 {
 	struct server_lists lists;
 	struct smtp_address address;
+	struct server_case c;
 	struct reply_args args = { 0 };
 	struct reply_format format = { cfg->reply_style, cfg->help_url };
 	struct arena arena;
@@ -42,9 +43,10 @@ static int judge(
 		arena_done(&arena);
 		return CMD_USAGE;
 	}
+	c = (struct server_case){ .cfg = cfg, .lists = &lists, .client = *client };
 	buf_init(&trace, 65536);
 	buf_init(&line, 8192);
-	reply = server_judge_recipient(cfg, &lists, client, facts, address.address, &args, &trace);
+	reply = server_judge_recipient(&c, facts, address.address, &args, &trace);
 	args.field[REPLY_FIELD_recipient] = address.address;
 	code = catalogue_render(cfg->catalogue, reply, &format, &args, &line);
 	printf("%.*s", SPAN_FMT(buf_span(&line)));

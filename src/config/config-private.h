@@ -52,6 +52,10 @@ void config_read_peers(struct yaml_errors *e, const struct yaml_node *root, stru
 void config_read_tls(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
 void config_read_listen_tls(
     struct yaml_errors *e, const struct yaml_node *n, struct config *cfg, struct config_listen *l);
+/* auth.c: the same of section `auth`. */
+void config_read_auth(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
+void config_read_listen_auth(
+    struct yaml_errors *e, const struct yaml_node *n, struct config *cfg, struct config_listen *l);
 /* routes.c */
 void config_read_routes(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
 void config_forget_passwords(struct config *cfg); /* before its memory is given back */

@@ -33,6 +33,7 @@ struct config_certificate {
 	struct config_file chain, key;
 };
 
+enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_OFFERED, CONFIG_AUTH_REQUIRED };
 enum config_tls_mode { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
 enum config_tls_ask { CONFIG_TLS_ASK_NONE, CONFIG_TLS_ASK, CONFIG_TLS_REQUIRE };
 
@@ -83,7 +84,9 @@ struct config_listen {
 	uint16_t port; /* 0: the kernel gives one (tests) */
 	enum config_service service;
 	enum config_tls_mode tls;
-	bool tls_required;            /* 530 before STARTTLS */
+	bool tls_required; /* 530 before STARTTLS */
+	enum config_auth auth;
+	bool auth_without_tls;        /* passwords may travel in clear */
 	struct config_networks proxy; /* these send a PROXY header, and nobody else may come */
 	const char *place;            /* "FILE:LINE", for a message when it cannot be bound */
 };
@@ -137,6 +140,12 @@ struct config {
 	size_t listen_count;
 
 	struct config_tls tls;
+
+	/* who may log in; both NULL: nobody */
+	const char *auth_password_file, *auth_dovecot_socket;
+	const char *auth_mechanisms; /* NULL: all that the backend has */
+	const char *auth_place;      /* "FILE:LINE: KEY" of the backend */
+	bool auth_sender_login;      /* users write as themselves */
 	struct config_networks xclient_hosts, xforward_hosts;
 	struct config_ehlo_discard *ehlo_discards;
 	size_t ehlo_discard_count;

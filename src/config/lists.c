@@ -47,8 +47,8 @@ static void *array(struct config *cfg, const struct yaml_node *list, size_t extr
 
 static void read_listen(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
-	static const char *const keys[] = { "address", "service", "tls", "tls_required", "proxy",
-		NULL };
+	static const char *const keys[] = { "address", "service", "tls", "tls_required", "auth",
+		"auth_without_tls", "proxy", NULL };
 	static const char *const services[] = { "mx", "submission", NULL };
 	const struct yaml_node *list = yaml_need(e, root, "listen");
 
@@ -82,6 +82,7 @@ static void read_listen(struct yaml_errors *e, const struct yaml_node *root, str
 		l->port = (uint16_t)number;
 		l->service = (enum config_service)service;
 		config_read_listen_tls(e, n, cfg, l);
+		config_read_listen_auth(e, n, cfg, l);
 		config_read_networks(e, yaml_get(n, "proxy"), cfg, &l->proxy);
 		l->place = arena_printf(&cfg->arena, "%s:%u", address->file, address->line);
 		cfg->listen_count++;
@@ -203,6 +204,7 @@ void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, stru
 	const struct yaml_node *dns = yaml_get(root, "dns");
 
 	config_read_tls(e, root, cfg);
+	config_read_auth(e, root, cfg);
 	config_read_peers(e, root, cfg);
 	read_listen(e, root, cfg);
 	read_networks(e, root, cfg);

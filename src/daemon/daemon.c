@@ -16,6 +16,8 @@
 
 /* Threads that fsync mailboxes. */
 #define MAILBOX_THREADS 4
+/* Passwords are hashed here, some ten milliseconds each. */
+#define AUTH_THREADS 2
 /* What may wait for the log's disk before lines are dropped. */
 #define LOG_OCTETS_MAX (16u << 20)
 /* How long sessions and deliveries may take to end after a request to stop. */
@@ -173,6 +175,18 @@ static int start_tls(struct daemon *d, const char **why_r)
 	return r;
 }
 
+static int start_auth(struct daemon *d, const char **why_r)
+{
+	bool has = false;
+	int r = daemon_auth(d->cfg, &d->shared.auth, keep_first, &has);
+
+	if (r < 0)
+		*why_r = why_text;
+	else if (d->shared.auth)
+		r = net_pool_new(AUTH_THREADS, &d->shared.auth_pool);
+	return r;
+}
+
 static void on_signal(void *arg, int signum)
 {
 	struct daemon *d = arg;
@@ -208,6 +222,8 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 		r = server_shared_init(&d->shared, d->cfg, d->spool, d->events);
 	if (r == 0)
 		r = start_tls(d, why_r);
+	if (r == 0)
+		r = start_auth(d, why_r);
 	if (r == 0)
 		r = net_pool_new(MAILBOX_THREADS, &d->mailbox_pool);
 	if (r == 0)
@@ -306,6 +322,7 @@ void daemon_free(struct daemon **dp)
 		worker_done(&d->workers[i]);
 	free(d->workers);
 	net_pool_free(&d->mailbox_pool);
+	net_pool_free(&d->shared.auth_pool);
 	net_loop_free(&d->loop);
 	server_shared_done(&d->shared);
 	net_tls_unref(&d->tls_client);

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 
+struct auth;
 struct net_tls;
 struct daemon; /* opaque: daemon/daemon.c */
 
@@ -27,6 +28,10 @@ struct daemon_options {
  * 0 or -ERR_CONFIG.
  */
 int daemon_tls(const struct config *cfg, struct net_tls **server_r, struct net_tls **client_r,
+    void (*report)(void *arg, const char *line), void *arg);
+
+/* Likewise the backend of section `auth`; NULL: nobody logs in. */
+int daemon_auth(const struct config *cfg, struct auth **a_r,
     void (*report)(void *arg, const char *line), void *arg);
 
 /*

@@ -23,6 +23,7 @@
 	X(EARLY_TALKER, "early_talker", "a client sent octets before our banner")                  \
 	X(TLS, "tls", "a client's session is under TLS from here on")                              \
 	X(TLS_FAILED, "tls_failed", "a client's handshake failed; the connection is closed")       \
+	X(AUTH_FAILED, "auth_failed", "a client could not log in, or nobody could find out")       \
 	X(PROXY_REFUSED, "proxy_refused",                                                          \
 	    "no PROXY header where one is due; the connection is closed")                          \
 	X(XCLIENT, "xclient", "a trusted client told us who its own client is")                    \
@@ -56,6 +57,8 @@ struct event {
 	struct span client; /* name[address] */
 	struct span helo;
 	const char *tls_version, *tls_cipher; /* of the session; NULL: in clear */
+	struct span user;                     /* who authenticated, or tried to */
+	const char *mechanism;                /* of AUTH */
 	/* XFORWARD: whom the client has the message from, and its id there. */
 	struct span orig_client, orig_id;
 	bool has_sender; /* `sender` may be the null sender */

@@ -158,6 +158,8 @@ void event_json(const struct event *ev, struct buf *out)
 	opt_span(&j, "helo", ev->helo);
 	opt_str(&j, "tls_version", ev->tls_version);
 	opt_str(&j, "tls_cipher", ev->tls_cipher);
+	opt_span(&j, "user", ev->user);
+	opt_str(&j, "mechanism", ev->mechanism);
 	opt_span(&j, "orig_client", ev->orig_client);
 	opt_span(&j, "orig_id", ev->orig_id);
 	if (ev->has_sender)
@@ -214,6 +216,7 @@ void event_words(const struct event *ev, struct buf *out)
 		words_span(
 		    out, " from ", ev->sender.n ? ev->sender : SPAN_LIT("<> (the null sender)"));
 	words_span(out, " client ", ev->client);
+	words_span(out, " user ", ev->user);
 	words_span(out, " at ", ev->host);
 	if (ev->code)
 		buf_addf(out, ": %u", ev->code);

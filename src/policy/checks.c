@@ -16,6 +16,8 @@ static const struct policy_check checks[] = {
 	  "Permit when the client's address is in `mynetworks`." },
 	{ "permit_sasl_authenticated", check_permit_sasl_authenticated,
 	  "Permit when the client has authenticated." },
+	{ "reject_sender_login_mismatch", check_reject_sender_login_mismatch,
+	  "Refuse a client that has authenticated and writes as a sender that is not its own." },
 	{ "reject_unauth_destination", check_reject_unauth_destination,
 	  "Refuse unless the recipient's domain is one of ours, or one that we relay for." },
 	{ "reject_unlisted_recipient", check_reject_unlisted_recipient,

@@ -57,6 +57,26 @@ void check_permit_sasl_authenticated(struct policy_ask *ask, struct policy_verdi
 		v->decision = POLICY_PERMIT;
 }
 
+/* Only of whom has said who it is; Postfix's reject_authenticated_sender_login_mismatch. */
+void check_reject_sender_login_mismatch(struct policy_ask *ask, struct policy_verdict *v)
+{
+	const struct fact *user = policy_ask_fact(ask, FACT_sasl_user, no_key), *sender, *owned;
+
+	if (!user || user->state != FACT_ANSWER)
+		return;
+	owned = policy_ask_fact(ask, FACT_sender_owned, no_key);
+	if (!owned || owned->state == FACT_ANSWER)
+		return;
+	sender = policy_ask_fact(ask, FACT_sender, no_key);
+	if (!sender)
+		return;
+	v->decision = owned->state == FACT_UNKNOWN ? POLICY_DEFER : POLICY_REJECT;
+	v->reply = owned->state == FACT_UNKNOWN ? REPLY_TEMPORARY_LOOKUP_FAILURE
+						: REPLY_SENDER_LOGIN_MISMATCH;
+	v->args.field[REPLY_FIELD_sender] = sender->value;
+	v->args.field[REPLY_FIELD_detail] = user->value;
+}
+
 /* Domain of an address; empty for a bare local part, which is ours (RFC 5321 4.5.1, <postmaster>).
  */
 static struct span domain_of(struct span address)

@@ -28,7 +28,8 @@ enum fact_scope {
 	X(client_address, CONNECTION, "none", "IP address of the client")                          \
 	X(client_name, CONNECTION, "none", "verified name of the client")                          \
 	X(client_in_mynetworks, CONNECTION, "none", "the network of mynetworks that has it")       \
-	X(sasl_user, CONNECTION, "none", "name under which the client authenticated")              \
+	X(sasl_user, TRANSACTION, "none", "name under which the client authenticated")             \
+	X(sender_owned, TRANSACTION, "none", "that user may write as this sender")                 \
 	X(tls_version, CONNECTION, "none", "version of TLS; none: in clear")                       \
 	X(tls_cipher, CONNECTION, "none", "its cipher")                                            \
 	X(client_certificate, CONNECTION, "none", "common name of a certificate that verified")    \

@@ -34,6 +34,7 @@ struct policy_check {
 /* policy/checks_*.c, a file per family */
 policy_check_fn check_permit, check_reject, check_defer;
 policy_check_fn check_permit_mynetworks, check_permit_sasl_authenticated;
+policy_check_fn check_reject_sender_login_mismatch;
 policy_check_fn check_reject_unauth_destination, check_reject_unlisted_recipient;
 
 #endif

@@ -57,9 +57,6 @@ void peer_know(struct session *s)
 	if (s->name_state != FACT_ABSENT)
 		(void)facts_set(&s->facts, (struct fact_key){ FACT_client_name, no_key },
 		    s->name_state, span_str(peer_name(s)));
-	if (s->login)
-		(void)facts_set(&s->facts, (struct fact_key){ FACT_sasl_user, no_key }, FACT_ANSWER,
-		    span_str(s->login));
 	session_tls_facts(s);
 }
 

@@ -39,7 +39,7 @@ void transaction_reset(struct session *s)
 	arena_reset(&t->arena);
 	buf_reset(&t->trace);
 	t->env = (struct envelope){ 0 };
-	t->chunked = false;
+	t->chunked = t->has_date = t->has_message_id = false;
 	t->rcpt_room = 0;
 	t->draft_err = 0;
 	t->open = false;
@@ -167,6 +167,10 @@ static void read_header(struct transaction *t, struct span octets)
 
 	while (t->header_open && (r = mime_header_feed(&t->headers, octets, &used, &field)) != 0) {
 		octets = span_skip(octets, used);
+		if (r == MIME_HEADER_FIELD) {
+			t->has_date |= span_eq_nocase(field->name, SPAN_LIT("Date"));
+			t->has_message_id |= span_eq_nocase(field->name, SPAN_LIT("Message-ID"));
+		}
 		if (r == MIME_HEADER_FIELD && !t->env.message_id.n &&
 		    span_eq_nocase(field->name, SPAN_LIT("Message-ID"))) {
 			struct span id = field->value;
@@ -238,6 +242,26 @@ static void received_field(struct session *s, struct buf *out)
 	buf_addf(out, "; %s\r\n", date);
 }
 
+/* RFC 6409 8.2 and 8.3: what a mail program left out is put in for it, and for nobody else. */
+static void missing_fields(struct session *s, struct buf *out)
+{
+	struct transaction *t = &s->txn;
+	char id[QUEUE_ID_TEXT_MAX], date[CLOCK_RFC5322_MAX], text[QUEUE_ID_TEXT_MAX + 300];
+
+	if (s->listen->service != CONFIG_SERVICE_SUBMISSION)
+		return;
+	if (!t->has_date) {
+		clock_rfc5322(t->env.received_ms, date);
+		buf_addf(out, "Date: %s\r\n", date);
+	}
+	if (!t->has_message_id) {
+		queue_id_text(t->env.id, id);
+		snprintf(text, sizeof(text), "%s@%s", id, s->worker->cfg->hostname);
+		buf_addf(out, "Message-ID: <%s>\r\n", text);
+		t->env.message_id = arena_span(&t->arena, span_str(text));
+	}
+}
+
 /* The writer thread says how the commit ended; it may only hand over. */
 static void on_committed(struct spool_op *op, int err)
 {
@@ -260,6 +284,7 @@ static void emit_received(struct session *s)
 		.session = span_str(s->id),
 		.client = span_str(s->client),
 		.helo = env->helo,
+		.user = span_str(s->login),
 		.has_sender = true,
 		.sender = env->reverse_path,
 		.message_id = env->message_id,
@@ -334,12 +359,14 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 	env->helo = helo ? helo->value : nothing;
 	env->protocol = span_str(smtp_server_protocol(s->smtp));
 	env->session = span_str(s->id);
+	env->auth_user = s->login ? span_str(s->login) : nothing;
 	if (!env->message_id.p)
 		env->message_id = nothing;
 	/* 1 MiB of transaction at most, encoded a little larger. */
 	buf_init(&record, 2 * TRANSACTION_OCTETS_MAX);
 	buf_init(&prefix, 8192);
 	received_field(s, &prefix);
+	missing_fields(s, &prefix);
 	env->size = spool_draft_size(t->draft) + buf_len(&prefix);
 	if (r == 0)
 		r = envelope_encode(env, &record);

@@ -8,21 +8,21 @@
 #include "server/server-private.h"
 
 /* The map from a fact to its fetcher: what a check may ask for, and where the answer stands. */
-static int fetch(
-    const struct config *cfg, const struct ip *client, struct facts *facts, struct fact_key need)
+static int fetch(const struct server_case *c, struct facts *facts, struct fact_key need)
 {
+	const struct fact *sender;
 	struct span answer = { (const uint8_t *)"", 0 };
 	enum fact_state state = FACT_NONE;
 
 	switch (need.kind) {
 	case FACT_client_in_mynetworks:
-		if (config_in_mynetworks(cfg, client)) {
+		if (config_in_mynetworks(c->cfg, &c->client)) {
 			state = FACT_ANSWER;
 			answer = SPAN_LIT("yes");
 		}
 		break;
 	case FACT_domain_class: {
-		const char *class_ = config_domain_class(cfg, need.key);
+		const char *class_ = config_domain_class(c->cfg, need.key);
 		if (class_) {
 			state = FACT_ANSWER;
 			answer = span_str(class_);
@@ -30,12 +30,24 @@ static int fetch(
 		break;
 	}
 	case FACT_recipient_listed:
-		if (config_recipient_listed(cfg, need.key)) {
+		if (config_recipient_listed(c->cfg, need.key)) {
 			state = FACT_ANSWER;
 			answer = SPAN_LIT("yes");
 		}
 		break;
-	case FACT_sasl_user:   /* nobody has authenticated: there is none */
+	case FACT_sasl_user:
+		if (c->user.n) {
+			state = FACT_ANSWER;
+			answer = c->user;
+		}
+		break;
+	case FACT_sender_owned:
+		sender = facts_get(facts, (struct fact_key){ FACT_sender, { answer.p, 0 } });
+		if (!c->auth || !sender || auth_may_send(c->auth, c->user, sender->value)) {
+			state = FACT_ANSWER;
+			answer = SPAN_LIT("yes");
+		}
+		break;
 	case FACT_client_name: /* likewise */
 		break;
 	case FACT_tls_version: /* put in when the handshake is done; here: in clear */
@@ -57,7 +69,7 @@ static int fetch(
 }
 
 /* One list: 1 with a verdict, or a negative error. */
-static int evaluate(const struct config *cfg, const struct ip *client, struct facts *facts,
+static int evaluate(const struct server_case *c, struct facts *facts,
     const struct policy_list *list, struct arena *arena, struct policy_verdict *v_r,
     struct buf *trace_r)
 {
@@ -67,7 +79,7 @@ static int evaluate(const struct config *cfg, const struct ip *client, struct fa
 
 	policy_run_init(&run, list, arena);
 	while ((r = policy_run_step(&run, facts, v_r, &need)) == 0)
-		if ((r = fetch(cfg, client, facts, need)) < 0)
+		if ((r = fetch(c, facts, need)) < 0)
 			break;
 	if (buf_len(trace_r) && run.trace)
 		buf_add_str(trace_r, "; ");
@@ -75,32 +87,42 @@ static int evaluate(const struct config *cfg, const struct ip *client, struct fa
 	return r;
 }
 
-int server_judge_recipient(const struct config *cfg, const struct server_lists *lists,
-    const struct ip *client, struct facts *facts, struct span address, struct reply_args *args_r,
-    struct buf *trace_r)
+static bool is_through(const struct policy_verdict *v)
 {
+	return v->decision == POLICY_PERMIT || v->decision == POLICY_DUNNO;
+}
+
+int server_judge_recipient(const struct server_case *c, struct facts *facts, struct span address,
+    struct reply_args *args_r, struct buf *trace_r)
+{
+	const struct policy_list *const lists[] = { &c->lists->submission, &c->lists->recipient,
+		&c->lists->recipient_last };
 	struct fact_key recipient = { FACT_recipient, { (const uint8_t *)"", 0 } };
-	struct policy_verdict v = { .decision = POLICY_DEFER };
+	struct policy_verdict v = { .decision = POLICY_PERMIT };
 	struct arena arena;
 	int r;
 
 	arena_init(&arena, TRACE_OCTETS_MAX);
 	facts_clear(facts, FACT_SCOPE_RECIPIENT);
 	r = facts_set(facts, recipient, FACT_ANSWER, address);
-	if (r == 0)
-		r = evaluate(cfg, client, facts, &lists->recipient, &arena, &v, trace_r);
-	if (r > 0 && (v.decision == POLICY_PERMIT || v.decision == POLICY_DUNNO))
-		r = evaluate(cfg, client, facts, &lists->recipient_last, &arena, &v, trace_r);
+	for (size_t i = c->submission ? 0 : 1; i < 3 && r >= 0 && is_through(&v); i++)
+		r = evaluate(c, facts, lists[i], &arena, &v, trace_r);
 	arena_done(&arena);
 	if (r < 0)
 		return REPLY_NO_RESOURCES;
 	*args_r = v.args;
-	return v.decision == POLICY_REJECT || v.decision == POLICY_DEFER ? v.reply : REPLY_RCPT_OK;
+	return is_through(&v) ? REPLY_RCPT_OK : v.reply;
 }
 
 int recipient_check(
     struct session *s, struct span address, struct reply_args *args_r, struct buf *trace_r)
 {
-	return server_judge_recipient(s->worker->cfg, &s->worker->shared->lists, &s->client_ip,
-	    &s->facts, address, args_r, trace_r);
+	struct server_case c = { .cfg = s->worker->cfg,
+		.lists = &s->worker->shared->lists,
+		.client = s->client_ip,
+		.submission = s->listen->service == CONFIG_SERVICE_SUBMISSION,
+		.auth = s->worker->shared->auth,
+		.user = span_str(s->login) };
+
+	return server_judge_recipient(&c, &s->facts, address, args_r, trace_r);
 }

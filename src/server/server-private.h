@@ -34,6 +34,7 @@ struct server_worker {
 	struct config *cfg;
 	struct server_shared *shared;
 	struct server_hooks hooks;
+	struct auth_worker *auth; /* NULL: nobody authenticates */
 	struct server_listener *listeners;
 	struct session *sessions; /* doubly linked */
 	size_t session_count;
@@ -53,7 +54,8 @@ struct transaction {
 	bool header_open;
 	struct buf trace;
 	bool open;
-	bool chunked; /* it came by BDAT */
+	bool chunked;                  /* it came by BDAT */
+	bool has_date, has_message_id; /* header fields that a submission must have */
 };
 
 enum session_phase {
@@ -89,7 +91,9 @@ struct session {
 	char *client_name;          /* NULL: "unknown" */
 	char *client_text;          /* name[address] */
 	const char *client;         /* the same; good until the client is another */
-	char *login;                /* XCLIENT's LOGIN; NULL: none */
+	char *login;                /* who authenticated, or XCLIENT's LOGIN; NULL: nobody */
+	struct auth_exchange *exchange;
+	char mechanism[32]; /* of the exchange */
 	struct forward *forward;
 	unsigned extensions; /* those that go by no peer */
 	size_t behind;       /* octets that came with a step, behind it */
@@ -98,6 +102,7 @@ struct session {
 	uint32_t messages, refusals;
 	bool counted;    /* in server_clients */
 	bool committing; /* the writer has our op: the session must not go away */
+	bool asking;     /* the backend of AUTH has a response of the client's */
 	bool delayed;    /* too many errors: nothing is read until the timer says so */
 	bool over;       /* close once the replies so far are sent */
 	bool gone;       /* the peer is gone; free when the commit is answered */
@@ -125,6 +130,13 @@ void session_tls_facts(struct session *s);
 void session_tls_received(const struct session *s, struct buf *out); /* lines of Received */
 struct net_tls_info;
 void session_tls_words(const struct net_tls_info *info, struct buf *out);
+
+/* auth.c */
+/* AUTH or a response: false when the answer comes later. */
+bool session_auth(struct session *s, const struct smtp_step *step);
+void session_auth_end(struct session *s);    /* the exchange is over, whatever it was at */
+void session_forget_user(struct session *s); /* nobody has authenticated any more */
+void session_auth_options(const struct session *s, struct smtp_server_options *o);
 
 /* peer.c */
 void peer_connected(struct session *s);   /* from the connection */

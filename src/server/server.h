@@ -15,6 +15,7 @@
 #ifndef POSTERN_SERVER_SERVER_H
 #define POSTERN_SERVER_SERVER_H
 
+#include "auth/auth.h"
 #include "config/config.h"
 #include "events/events.h"
 #include "net/tls.h"
@@ -25,6 +26,7 @@
 
 /* Restriction lists made ready. */
 struct server_lists {
+	struct policy_list submission;     /* asked first of the service `submission` */
 	struct policy_list recipient;      /* the operator's */
 	struct policy_list recipient_last; /* asked of whom that list lets through */
 };
@@ -32,25 +34,35 @@ struct server_lists {
 /* From the configuration.  0, -ERR_NOTFOUND (a name that is no check), -ERR_LIMIT. */
 int server_lists_init(struct server_lists *lists, const struct config *cfg);
 
+/* Whose recipients they are. */
+struct server_case {
+	const struct config *cfg;
+	const struct server_lists *lists;
+	struct ip client;
+	bool submission;   /* came to the service `submission` */
+	struct auth *auth; /* NULL: nobody authenticates here */
+	struct span user;  /* who authenticated; empty: nobody */
+};
+
 /*
  * May a recipient come in?  What a session does at RCPT, and `postern try`.
  *
- * client   address of the client
  * facts    what is known; facts that are missing are fetched from the configuration and put in.
  *          A caller may put others in before: those stand
  * args_r   for the reply; spans live as long as the facts
  * trace_r  gets checks and facts as text
  * Returns a reply id: REPLY_RCPT_OK when it may.
  */
-int server_judge_recipient(const struct config *cfg, const struct server_lists *lists,
-    const struct ip *client, struct facts *facts, struct span address, struct reply_args *args_r,
-    struct buf *trace_r);
+int server_judge_recipient(const struct server_case *c, struct facts *facts, struct span address,
+    struct reply_args *args_r, struct buf *trace_r);
 
 /* Over all workers. */
 struct server_shared {
 	_Atomic uint32_t sessions;
 	struct server_clients *clients; /* sessions by client address; server/clients.c */
 	struct server_lists lists;
+	struct auth *auth; /* NULL: nobody authenticates; set after server_shared_init(), */
+	struct net_pool *auth_pool; /* which takes a reference of `auth` only */
 	struct spool *spool;
 	struct event_sink *events;
 	struct net_tls *tls; /* NULL: none; set after server_shared_init(), which takes a reference

@@ -71,6 +71,7 @@ static void session_end(struct session *s)
 	if (s->gone)
 		return;
 	s->gone = true;
+	session_auth_end(s);
 	emit_closed(s);
 	if (s->refusals)
 		net_stream_close_lingering(&s->stream);
@@ -193,7 +194,7 @@ static void answer_etrn(struct session *s, const struct smtp_step *step)
 	session_answer(s, reply, &args);
 }
 
-/* Returns false when the session must wait (a commit is under way, a handshake) or is over. */
+/* Returns false when the session must wait (for a commit, a handshake, a password) or is over. */
 static bool take_step(struct session *s)
 {
 	const struct smtp_step *step = smtp_server_step(s->smtp);
@@ -241,9 +242,9 @@ static bool take_step(struct session *s)
 		return true;
 	case SMTP_STEP_AUTH:
 	case SMTP_STEP_AUTH_RESPONSE:
-		session_answer(s, REPLY_COMMAND_NOT_IMPLEMENTED, NULL);
-		return true;
+		return session_auth(s, step);
 	case SMTP_STEP_AUTH_END:
+		session_auth_end(s);
 		return true;
 	case SMTP_STEP_RESET:
 		transaction_reset(s);
@@ -312,9 +313,9 @@ static size_t feed(struct session *s, const uint8_t *p, size_t n, bool *over_r)
 		return used;
 	}
 	smtp_server_trim(s->smtp);
-	s->delayed = !s->committing && used > 0 && smtp_server_delay_ms(s->smtp) > 0;
+	s->delayed = !s->committing && !s->asking && used > 0 && smtp_server_delay_ms(s->smtp) > 0;
 	net_timer_set(s->timer,
-	    s->committing    ? UINT64_MAX
+	    s->committing || s->asking ? UINT64_MAX
 		: s->delayed ? net_loop_now_ms(s->worker->loop) + smtp_server_delay_ms(s->smtp)
 			     : smtp_server_deadline(s->smtp));
 	return used;
@@ -386,7 +387,7 @@ static size_t on_octets(void *arg, const uint8_t *p, size_t n)
 	if (s->phase == SESSION_PROXY)
 		return take_proxy(s, p, n);
 	/* A client that reads nothing of our replies gets no more of them. */
-	if (s->committing || s->delayed || net_stream_waiting(s->stream) > 65536)
+	if (s->committing || s->asking || s->delayed || net_stream_waiting(s->stream) > 65536)
 		return 0;
 	return feed(s, p, n, &over);
 }
@@ -396,7 +397,7 @@ void session_run(struct session *s)
 	bool over;
 
 	(void)feed(s, NULL, 0, &over);
-	if (!over && !s->committing && !s->delayed)
+	if (!over && !s->committing && !s->asking && !s->delayed)
 		net_stream_resume(s->stream);
 }
 
@@ -404,7 +405,7 @@ static void on_drained(void *arg)
 {
 	struct session *s = arg;
 
-	if (!s->committing && !s->delayed)
+	if (!s->committing && !s->asking && !s->delayed)
 		net_stream_resume(s->stream);
 }
 
@@ -435,7 +436,7 @@ static void on_deadline(void *arg)
 	uint64_t now = net_loop_now_ms(s->worker->loop);
 	bool over;
 
-	if (s->committing)
+	if (s->committing || s->asking)
 		return;
 	if (s->phase != SESSION_TALK) {
 		end_early(s, "the client did not finish the handshake in time");
@@ -498,6 +499,7 @@ static int machine_new(struct session *s)
 	o.session = span_str(s->id);
 	o.tls = s->listen->tls == CONFIG_TLS_IMPLICIT;
 	o.tls_required = s->listen->tls_required;
+	session_auth_options(s, &o);
 	s->extensions = o.extensions;
 	return smtp_server_new(&o, s->started_ms, &s->smtp);
 }

@@ -98,6 +98,7 @@ void session_secured(void *arg)
 	/* All that was said in clear is forgotten, RFC 3207 4.2. */
 	if (s->listen->tls != CONFIG_TLS_IMPLICIT)
 		smtp_server_tls_active(s->smtp, net_loop_now_ms(s->worker->loop));
+	session_forget_user(s);
 	peer_know(s);
 	session_run(s);
 }

@@ -18,6 +18,8 @@ int server_lists_init(struct server_lists *lists, const struct config *cfg)
 	*lists = (struct server_lists){ .recipient = { .count = 0 } };
 	for (const char **name = cfg->recipient_restrictions; r == 0 && *name; name++)
 		r = policy_list_add(&lists->recipient, span_str(*name));
+	if (r == 0 && cfg->auth_sender_login)
+		r = policy_list_add(&lists->submission, SPAN_LIT("reject_sender_login_mismatch"));
 	/* As Postfix's smtpd_reject_unlisted_recipient: also for those that the list permits, for
 	 * taking mail for nobody only makes a bounce. */
 	if (r == 0)
@@ -40,6 +42,7 @@ void server_shared_done(struct server_shared *shared)
 {
 	server_clients_free(&shared->clients);
 	net_tls_unref(&shared->tls);
+	auth_unref(&shared->auth);
 }
 
 int server_worker_new(struct net_loop *loop, struct config *cfg, struct server_shared *shared,
@@ -53,6 +56,11 @@ int server_worker_new(struct net_loop *loop, struct config *cfg, struct server_s
 	w->cfg = config_ref(cfg);
 	w->shared = shared;
 	w->hooks = *hooks;
+	if (shared->auth && auth_worker_new(shared->auth, loop, shared->auth_pool, &w->auth) < 0) {
+		config_unref(&w->cfg);
+		free(w);
+		return -ERR_NOMEM;
+	}
 	*w_r = w;
 	return 0;
 }
@@ -117,6 +125,7 @@ void server_worker_free(struct server_worker **w)
 		net_listener_close(&ln->ln);
 		free(ln);
 	}
+	auth_worker_free(&(*w)->auth);
 	config_unref(&(*w)->cfg);
 	free(*w);
 	*w = NULL;
