@@ -89,6 +89,7 @@ void auth_exchange_answer(struct auth_exchange *x);
 int sasl_callback(Gsasl *gsasl, Gsasl_session *session, Gsasl_property property);
 int sasl_begin(struct auth_exchange *x, const struct auth_request *request);
 void sasl_step(struct auth_exchange *x); /* `in` is set: to the pool */
+void sasl_work(struct auth_exchange *x); /* what the pool does: takes `in`, leaves the answer */
 void sasl_done(struct auth_exchange *x);
 /* The hash of a name that does not exist: always the same for it. */
 void sasl_decoy(

@@ -189,10 +189,8 @@ static void login_step(struct auth_exchange *x)
 	judge(x, check(x, span_str(x->user), in));
 }
 
-/* On the pool. */
-static void work(struct net_job *job)
+void sasl_work(struct auth_exchange *x)
 {
-	struct auth_exchange *x = (struct auth_exchange *)job;
 	struct span in = buf_span(&x->in);
 	char *out = NULL;
 	size_t n = 0;
@@ -220,6 +218,12 @@ static void work(struct net_job *job)
 			take(x, out, n);
 		gsasl_free(out);
 	}
+}
+
+/* On the pool. */
+static void work(struct net_job *job)
+{
+	sasl_work((struct auth_exchange *)job);
 }
 
 /* Back on the loop. */

@@ -140,7 +140,8 @@ def client_certificates_are_taken_for_what_they_are(program):
             s.quit()
             mail = wait("the mail", lambda: p.mailbox(f"to-{who}".lower()))[0].decode()
             assert words in mail, mail
-        assert any("certificate of A (small) person, verified" in e.get("detail", "") for e in p.events(event="tls"))
+        wait("the event", lambda: [e for e in p.events(event="tls")
+                                   if "certificate of A (small) person, verified" in e.get("detail", "")])
     with server(program, ask.replace("ask", "require", 1)) as p:
         s = starttls(p.listeners[MX], authority.context("person"))
         assert s.ehlo("client.test")[0] == 250

@@ -161,17 +161,17 @@ static void warn_if_reject_speaks_in_the_trace_only(void **state)
 
 static void a_fact_is_set_once_and_cleared_with_its_scope(void **state)
 {
-	struct fact_key sender = { FACT_sender, NO_KEY }, user = { FACT_sasl_user, NO_KEY };
+	struct fact_key sender = { FACT_sender, NO_KEY }, name = { FACT_client_name, NO_KEY };
 	struct facts f;
 
 	(void)state;
 	facts_init(&f, 65536);
 	assert_int_equal(facts_set(&f, sender, FACT_ANSWER, SPAN_LIT("a")), 0);
 	assert_int_equal(facts_set(&f, sender, FACT_ANSWER, SPAN_LIT("b")), -ERR_EXISTS);
-	assert_int_equal(facts_set(&f, user, FACT_NONE, NO_KEY), 0);
+	assert_int_equal(facts_set(&f, name, FACT_NONE, NO_KEY), 0);
 	facts_clear(&f, FACT_SCOPE_TRANSACTION);
 	assert_null(facts_get(&f, sender));
-	assert_int_equal(facts_get(&f, user)->state, FACT_NONE);
+	assert_int_equal(facts_get(&f, name)->state, FACT_NONE);
 	facts_done(&f);
 }
 
