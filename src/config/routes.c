@@ -175,6 +175,9 @@ static void read_tls(struct yaml_errors *e, const struct yaml_node *n, struct co
 	const struct yaml_node *tls = yaml_get(n, "tls");
 	unsigned level = route->path ? CONFIG_ROUTE_TLS_NONE : cfg->delivery_tls;
 
+	/* Mailboxes are near; a rule for the world outside must not stop their mail. */
+	if (route->lmtp && level > CONFIG_ROUTE_TLS_MAY)
+		level = CONFIG_ROUTE_TLS_MAY;
 	/* A password goes to whom it is meant for, unless the operator says otherwise. */
 	if (yaml_get(n, "auth") && !route->path)
 		level = CONFIG_ROUTE_TLS_VERIFY;

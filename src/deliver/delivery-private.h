@@ -53,9 +53,11 @@ struct delivery {
 	struct deliver_auth auth;
 	/* the open message */
 	struct delivery_body body;
-	size_t *chosen; /* indices into the envelope; arena of the work */
+	struct group
+	    *room_of;   /* `chosen` and `rcpts` have room for this group, in its work's arena */
+	size_t *chosen; /* indices into the envelope */
 	size_t chosen_count;
-	struct smtp_client_rcpt *rcpts; /* of these; likewise */
+	struct smtp_client_rcpt *rcpts; /* of these */
 	bool sent, body_begun;
 	bool reused; /* the open message is not the first of this connection */
 };

@@ -167,7 +167,7 @@ void group_over(struct delivery *d)
 {
 	struct group *g = d->group;
 
-	d->group = NULL;
+	d->group = d->room_of = NULL;
 	transaction_forget(d);
 	group_done(g);
 }
@@ -246,10 +246,14 @@ static int choose(struct delivery *d)
 	bool utf8 = smtp_client_extensions(d->client) & SMTP_EXT_SMTPUTF8;
 	uint32_t max = smtp_client_rcpt_max(d->client), domains = 0;
 
-	d->chosen = arena_alloc(&g->work->arena, g->count * sizeof(*d->chosen));
-	d->rcpts = arena_zalloc(&g->work->arena, g->count * sizeof(*d->rcpts));
 	d->chosen_count = 0;
-	if (!d->chosen || !d->rcpts)
+	/* Once for a group: a host may take one recipient at a time of a thousand. */
+	if (d->room_of != g) {
+		d->chosen = arena_alloc(&g->work->arena, g->count * sizeof(*d->chosen));
+		d->rcpts = arena_alloc(&g->work->arena, g->count * sizeof(*d->rcpts));
+		d->room_of = d->chosen && d->rcpts ? g : NULL;
+	}
+	if (!d->room_of)
 		return -ERR_NOMEM;
 	for (size_t i = 0; i < g->count && (max == 0 || d->chosen_count < max); i++) {
 		static const struct smtp_outcome no_utf8 = { .stage = CAT_STAGE_rcpt,

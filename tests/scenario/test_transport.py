@@ -155,8 +155,17 @@ def a_host_gets_as_many_recipients_and_messages_as_its_limits_say(program):
         assert len(host.sessions) == 2 and not w.postern.events(event="deferred")
 
 
+def a_host_that_takes_one_recipient_at_a_time_gets_a_thousand(program):
+    with World(program, REUSE, ehlo=["PIPELINING", "LIMITS RCPTMAX=1"]) as w:
+        to = [f"x{i}@elsewhere.test" for i in range(1000)]
+        w.postern.send(to)
+        wait("all of them", lambda: len(w.hosts["rest"].messages) == 1000, 100)
+        wait("their events", lambda: len(w.postern.events(event="delivered")) == 1000)
+
+
 run([the_nearest_row_counts_whatever_the_order, the_relay_host_depends_on_the_sender_where_no_row_names_the_recipient,
      a_route_has_its_own_source_and_name, a_pattern_twice_or_a_strange_one_is_an_error,
      a_connection_is_used_again_for_a_while_and_so_many_messages, without_reuse_each_message_has_its_own,
      a_kept_connection_that_is_dead_costs_no_attempt, a_refused_message_does_not_keep_its_connection,
-     idle_connections_give_their_places_up, a_host_gets_as_many_recipients_and_messages_as_its_limits_say])
+     idle_connections_give_their_places_up, a_host_gets_as_many_recipients_and_messages_as_its_limits_say,
+     a_host_that_takes_one_recipient_at_a_time_gets_a_thousand])
