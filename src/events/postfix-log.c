@@ -152,7 +152,7 @@ static void tls(struct writer *w)
 	struct span d = ev->detail;
 	const char *trust = "Anonymous";
 
-	if (d.n && memmem(d.p, d.n, "fingerprint", 11))
+	if (d.p && memmem(d.p, d.n, "fingerprint", 11))
 		trust = memmem(d.p, d.n, "not verified", 12) ? "Untrusted" : "Trusted";
 	buf_addf(&w->text, "%s TLS connection established from ", trust);
 	about_client(w, "");
