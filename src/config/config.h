@@ -202,7 +202,7 @@ struct config {
 
 	/* record */
 	const char *events_log; /* path, "-", or NULL */
-	const char *mail_log; /* path, "-", "journal", "syslog", or NULL */
+	const char *mail_log;   /* path, "-", "journal", "syslog", or NULL */
 	const char *mail_log_tag, *journal_socket, *syslog_socket;
 	const char *history_directory;
 	int64_t history_keep_ms;

@@ -71,7 +71,7 @@ struct envelope {
 	enum envelope_ret ret;
 	enum envelope_body body;
 	bool smtputf8;
-	bool require_tls;         /* only over verified TLS, RFC 8689 */
+	bool require_tls;        /* only over verified TLS, RFC 8689 */
 	bool is_dsn;             /* ours: never earns another DSN */
 	uint64_t size;           /* octets of the body record */
 	struct span client_name; /* "unknown" when it has none */
