@@ -20,6 +20,13 @@ enum dsn_action {
 	DSN_ACTION_EXPANDED
 };
 
+/* To whom it goes. */
+enum dsn_kind {
+	DSN_KIND_SENDER,
+	DSN_KIND_COPY,   /* our postmaster: the sender got one too */
+	DSN_KIND_DOUBLE, /* our postmaster: there is no sender to tell */
+};
+
 struct dsn_rcpt {
 	const struct rcpt *rcpt; /* last attempt in rcpt->last */
 	enum dsn_action action;
@@ -29,6 +36,8 @@ struct dsn_rcpt {
 };
 
 struct dsn_request {
+	enum dsn_kind kind;
+	struct span to; /* the postmaster; SENDER: not used */
 	const struct catalogue *catalogue;
 	const char *hostname; /* Reporting-MTA, From: MAILER-DAEMON@hostname */
 	uint64_t id; /* queue id of the notification itself; Message-ID and boundary come from it */

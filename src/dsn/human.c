@@ -63,6 +63,20 @@ static const char *lead(enum dsn_action action)
 	return "";
 }
 
+static const char *preface(const struct dsn_request *req)
+{
+	switch (req->kind) {
+	case DSN_KIND_SENDER:
+		break;
+	case DSN_KIND_COPY:
+		return "A copy for the postmaster. What the sender was told:\r\n\r\n";
+	case DSN_KIND_DOUBLE:
+		return "For the postmaster: the message below failed, and there is no sender who "
+		       "could\r\nbe told. It would have said:\r\n\r\n";
+	}
+	return "";
+}
+
 static void happened(const struct dsn_rcpt *d, struct buf *out)
 {
 	const struct attempt *last = &d->rcpt->last;
@@ -117,9 +131,9 @@ void dsn_write_human(const struct dsn_request *req, struct buf *out)
 	buf_addf(out,
 	    "Content-Description: Notification\r\n"
 	    "Content-Type: text/plain; charset=us-ascii\r\n\r\n"
-	    "This is the mail system at %s.\r\n\r\n%s\r\n\r\n"
+	    "This is the mail system at %s.\r\n\r\n%s%s\r\n\r\n"
 	    "It came in on %s\r\nand had the queue id %s.\r\n",
-	    req->hostname, lead(req->rcpts[0].action), date, id);
+	    req->hostname, preface(req), lead(req->rcpts[0].action), date, id);
 	for (size_t i = 0; i < req->rcpt_count; i++) {
 		/* Recipients of another fate, each kind under its own words. */
 		if (i > 0 && req->rcpts[i].action != req->rcpts[i - 1].action)

@@ -45,8 +45,11 @@ static void write_header(const struct dsn_request *req, const char *boundary, st
 	queue_id_text(req->id, id);
 	buf_addf(out, "Date: %s\r\nFrom: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: <", date,
 	    req->hostname);
-	dsn_printable(out, req->env->reverse_path);
+	dsn_printable(out, req->kind == DSN_KIND_SENDER ? req->env->reverse_path : req->to);
 	buf_add_str(out, ">\r\nSubject: ");
+	if (req->kind != DSN_KIND_SENDER)
+		buf_add_str(out,
+		    req->kind == DSN_KIND_COPY ? "Postmaster copy: " : "Postmaster, no sender: ");
 	buf_add_str(out,
 	    delayed       ? "Delayed mail: "
 		: success ? "Delivered mail: "
