@@ -12,6 +12,7 @@
  */
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "deliver/deliver-private.h"
 #include "dsn/dsn.h"
 #include "mime/header.h"
@@ -120,16 +121,17 @@ static int read_original(struct work *w, struct dsn_request *req)
 }
 
 static int make_envelope(
-    struct work *w, const struct dsn_request *req, struct buf *record, uint64_t size)
+    struct work *w, const struct dsn_request *req, struct buf *record, struct span text)
 {
 	bool to_sender = req->kind == DSN_KIND_SENDER;
 	struct rcpt to = { .address = to_sender ? w->env.reverse_path : req->to };
 	struct envelope env = { .id = w->dsn_id,
 		.received_ms = clock_wall_ms(),
-		.body = ENVELOPE_BODY_8BITMIME,
+		.body = ascii_valid(text) ? ENVELOPE_BODY_7BIT : ENVELOPE_BODY_8BITMIME,
+		.smtputf8 = !ascii_valid(to.address),
 		.is_dsn = true,
 		.is_postmaster_notice = !to_sender,
-		.size = size,
+		.size = text.n,
 		.client_name = SPAN_LIT("localhost"),
 		.protocol = SPAN_LIT("internal"),
 		.rcpt_count = 1,
@@ -175,7 +177,7 @@ static int commit(struct work *w, const struct dsn_request *req)
 	buf_init(&record, 1u << 20);
 	r = dsn_write(req, &text);
 	if (r == 0)
-		r = make_envelope(w, req, &record, buf_len(&text));
+		r = make_envelope(w, req, &record, buf_span(&text));
 	if (r == 0)
 		r = spool_draft_new(sp, &draft);
 	if (r == 0)
@@ -227,11 +229,14 @@ static size_t add_delays(struct work *w, struct dsn_rcpt *list, size_t n)
 
 static size_t add_successes(struct work *w, struct dsn_rcpt *list, size_t n)
 {
+	static const enum dsn_action actions[] = { [SUCCESS_DELIVERED] = DSN_ACTION_DELIVERED,
+		[SUCCESS_RELAYED] = DSN_ACTION_RELAYED,
+		[SUCCESS_EXPANDED] = DSN_ACTION_EXPANDED };
+
 	for (size_t i = 0; i < w->env.rcpt_count; i++)
 		if (wants_success(w, i))
 			list[n++] = (struct dsn_rcpt){ .rcpt = &w->env.rcpts[i],
-				.action = w->success[i] == SUCCESS_DELIVERED ? DSN_ACTION_DELIVERED
-									     : DSN_ACTION_RELAYED,
+				.action = actions[w->success[i]],
 				.status = { 2, 0, 0 } };
 	return n;
 }

@@ -3,7 +3,9 @@
  *
  * The human part comes from the catalogue: what happened, who must act, what to
  * do.  The machine part has every field of RFC 3464 and our failure code as
- * X-Postern-Failure-Code.  No I/O.
+ * X-Postern-Failure-Code.  What came by SMTPUTF8 and has characters beyond ASCII in it is told of
+ * in UTF-8, with the types of RFC 6533; all else in ASCII, such characters of an address as
+ * \x{HEX}. No I/O.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -49,6 +51,7 @@ struct dsn_request {
 	struct span whole;  /* all of the original; empty: only the header goes back */
 	bool header_cut;    /* it is not all of the header */
 	bool unreadable;    /* nothing of the original could be read, header and whole are empty */
+	bool global;        /* private: the report is in UTF-8 */
 };
 
 /* Append the whole message, CRLF line ends.  0 or -ERR_NOMEM. */

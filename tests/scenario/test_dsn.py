@@ -261,6 +261,33 @@ def nobody_is_told_of_a_delay_who_does_not_want_it(program):
         assert not p.events(event="bounced")
 
 
+def international_mail_is_told_of_in_utf8(program):
+    with Postern(program, LOCAL + LAB + QUICK) as p:
+        r = p.raw()
+        r.reply()
+        r.say("EHLO client.test")
+        for line in ("MAIL FROM:<you@example.test> SMTPUTF8 BODY=8BITMIME RET=FULL",
+                     "RCPT TO:<5.1.1@lab.test> ORCPT=utf-8;\u00e9ric@old.test",
+                     "RCPT TO:<5.7.1@lab.test> ORCPT=utf-8;\\x{E9}ric\\x{2B}x@old.test", "DATA"):
+            r.send(line.encode() + b"\r\n")
+            assert r.reply()[0] in "23", line
+        r.send("Subject: Gr\u00fc\u00dfe\r\n\r\nK\u00f6rper\r\n.\r\n".encode())
+        assert r.reply().startswith("250")
+        for line in ("MAIL FROM:<you@example.test>", "RCPT TO:<5.1.1@lab.test> ORCPT=utf-8;\\x{D800}@old.test"):
+            answer = r.say(line)
+        assert answer.startswith("501"), answer
+        r.close()
+        octets = notification(p)
+        m = email.message_from_bytes(octets, policy=email.policy.default)
+        human, status, original = m.iter_parts()
+        assert [x.get_content_type() for x in (human, status, original)] == [
+            "text/plain", "message/global-delivery-status", "message/global"]
+        assert all(x["Content-Transfer-Encoding"] == "8bit" for x in (m, human, status, original))
+        text = octets.decode()
+        assert "Original-Recipient: utf-8; \u00e9ric@old.test" in text and "utf-8; \u00e9ric\\x{2B}x@old.test" in text, text
+        assert "Subject: Gr\u00fc\u00dfe" in text and "K\u00f6rper" in text
+
+
 COPIES = "dsn: {{postmaster_copies: [bounce, delay, double_bounce], delay_after: 1ms}}\n"
 
 
@@ -298,7 +325,7 @@ def a_notification_without_a_way_goes_to_the_postmaster_once(program):
         assert recipients(status)["5.1.1@lab.test"]["Action"] == "failed"
 
 
-run([who_waits_long_is_told_once_and_between_attempts_too, nobody_is_told_of_a_delay_who_does_not_want_it,
+run([international_mail_is_told_of_in_utf8, who_waits_long_is_told_once_and_between_attempts_too, nobody_is_told_of_a_delay_who_does_not_want_it,
      the_postmaster_gets_copies_of_the_header, a_notification_without_a_way_goes_to_the_postmaster_once, every_field_of_rfc_3464_is_there, ret_hdrs_returns_the_header_only, a_large_original_goes_back_as_its_header,
      notify_never_is_silent, a_failure_from_the_null_sender_is_an_event_not_a_notification,
      success_is_told_to_who_asked_of_what_ends_here, a_host_without_dsn_makes_it_relayed,
