@@ -422,8 +422,9 @@ static int finish(struct mime_convert *c)
 	}
 	flush_held(c);
 	leaf_end(c);
+	/* Quoted-printable can say that its last line has no end. */
 	if (c->converting && leaf && part_needs(c) && c->encoder.column)
-		buf_add_str(c->out, "\r\n");
+		buf_add_str(c->out, c->info.kind == PART_TEXT ? "=\r\n" : "\r\n");
 	return 0;
 }
 

@@ -81,7 +81,7 @@ static const struct {
 	    H "Content-Type: text/plain\r\nX: y\r\n" QP "\r\n=C3=A9\r\n" },
 	/* lines that fit stay, "=" and blanks at their end cannot */
 	{ H "Content-Type: text/plain\r\n\r\nplain a-b\r\n a=b \r\n\t\r\n\xe9 x",
-	    H "Content-Type: text/plain\r\n" QP "\r\nplain a-b\r\n a=3Db=20\r\n=09\r\n=E9 x\r\n" },
+	    H "Content-Type: text/plain\r\n" QP "\r\nplain a-b\r\n a=3Db=20\r\n=09\r\n=E9 x=\r\n" },
 	/* soft line ends, and no boundary by chance behind one */
 	{ H "Content-Type: text/plain\r\n\r\n\xe9"
 	    "3456789012345678901234567890123456789012345678901234567890123456789012345--b\r\n",
