@@ -205,6 +205,8 @@ static bool is_possible(
 	*o = (struct smtp_outcome){ .stage = CAT_STAGE_mail };
 	if (m->smtputf8 && !(c->extensions & SMTP_EXT_SMTPUTF8))
 		o->missing = SMTP_EXT_SMTPUTF8;
+	else if (m->need_8bit && !(c->extensions & SMTP_EXT_8BITMIME))
+		o->missing = SMTP_EXT_8BITMIME;
 	else if (m->body_binary && (~c->extensions & (SMTP_EXT_BINARYMIME | SMTP_EXT_CHUNKING)))
 		o->missing = SMTP_EXT_BINARYMIME;
 	else if (m->require_tls && !c->tls_verified)
