@@ -108,7 +108,8 @@ int smtp_client_feed(struct smtp_client *c, const uint8_t *buf, size_t len, uint
 		rc = smtp_reply_feed(&c->parser, octets, &used, &r);
 		octets = span_skip(octets, used);
 		if (rc < 0)
-			smtp_client_die(c, rc, NULL);
+			/* a reply without end is no limit of ours that a message could fit into */
+			smtp_client_die(c, rc == -ERR_LIMIT ? -ERR_PROTO : rc, NULL);
 		else if (rc > 0)
 			smtp_client_on_reply(c, r, now_ms);
 		else

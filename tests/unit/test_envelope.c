@@ -76,7 +76,8 @@ static void a_message_record_comes_back_whole(void **state)
 	assert_int_equal(envelope_encode(&env, &rec), 0);
 	assert_int_equal(envelope_decode(buf_span(&rec), &arena, &got), 0);
 	assert_true(got.id == env.id && got.received_ms == env.received_ms && got.size == env.size);
-	assert_true(got.ret == env.ret && got.body == env.body && got.smtputf8 && got.require_tls && !got.is_dsn);
+	assert_true(got.ret == env.ret && got.body == env.body && got.smtputf8 && got.require_tls &&
+	    !got.is_dsn);
 	assert_true(ip_eq(&got.client_ip, &env.client_ip));
 	assert_true(span_eq(got.reverse_path, env.reverse_path) && span_eq(got.envid, env.envid));
 	assert_true(span_eq(got.client_name, env.client_name) && span_eq(got.helo, env.helo));
