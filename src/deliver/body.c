@@ -5,7 +5,7 @@
  * says of the body is decided here, and a body that a host cannot take (8-bit without 8BITMIME,
  * binary without BINARYMIME) is converted while it is read, if it can be (RFC 6152 3, 3030 3).
  * An 8-bit body that its sender did not declare is converted where that can be, and goes
- * as it is where not.
+ * as it is where not; so do our own notifications, which are better broken than lost.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -86,7 +86,7 @@ static int scan(struct delivery_body *b, enum mime_convert_to to)
 }
 
 /* What the host lacks for this body, if anything, is converted away. */
-static int fit(struct delivery_body *b, unsigned extensions)
+static int fit(struct delivery_body *b, const struct envelope *env, unsigned extensions)
 {
 	/* Who offers SMTPUTF8 must take 8-bit bodies, RFC 6531 3.1. */
 	bool eight = extensions & (SMTP_EXT_8BITMIME | SMTP_EXT_SMTPUTF8);
@@ -98,7 +98,7 @@ static int fit(struct delivery_body *b, unsigned extensions)
 		return 0;
 	r = scan(b, eight ? MIME_CONVERT_8BIT : MIME_CONVERT_7BIT);
 	if (r == -ERR_UNSUPPORTED) {
-		b->needs_8bit = declared && !b->is_binary;
+		b->needs_8bit = declared && !b->is_binary && !env->is_dsn;
 		return 0;
 	}
 	b->is_binary = false;
@@ -120,7 +120,7 @@ int delivery_body_open(
 	if (r == 0 && env->smtputf8)
 		r = header_is_utf8(b, &b->header_utf8);
 	if (r == 0)
-		r = fit(b, extensions);
+		r = fit(b, env, extensions);
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 #include "deliver/deliver-private.h"
 #include "dsn/dsn.h"
+#include "mime/convert.h"
 #include "mime/header.h"
 
 #include <stdlib.h>
@@ -80,6 +81,37 @@ static struct enhanced_status status_of(const struct work *w, size_t i)
 	return (struct enhanced_status){ 5, 0, 0 };
 }
 
+/* A binary message has no place in a notification, which goes by ordinary lines.  Converted, or
+ * -ERR_UNSUPPORTED. */
+static int convert_binary(struct work *w, struct span *whole)
+{
+	enum mime_convert_why why;
+	struct mime_convert *c;
+	struct span converted;
+	struct buf out;
+	int r = mime_convert_new(MIME_CONVERT_8BIT, true, &c);
+
+	if (r < 0)
+		return r;
+	buf_init(&out, whole->n * 4 + (64u << 10));
+	r = mime_convert_scan(c, *whole);
+	if (r == 0)
+		r = mime_convert_scan_end(c, &why);
+	if (r == 1) {
+		r = mime_convert_feed(c, *whole, &out);
+		if (r == 0)
+			r = mime_convert_end(c, &out);
+		converted = arena_span(&w->arena, buf_span(&out));
+		if (r == 0 && !converted.p)
+			r = -ERR_NOMEM;
+		if (r == 0)
+			*whole = converted;
+	}
+	buf_done(&out);
+	mime_convert_free(&c);
+	return r;
+}
+
 /* What goes back of the original: all of it when asked for and small enough, else its header. */
 static int read_original(struct work *w, struct dsn_request *req)
 {
@@ -117,7 +149,13 @@ static int read_original(struct work *w, struct dsn_request *req)
 	req->header_cut = end < 0 && have < w->env.size;
 	if (whole)
 		req->whole = span_of(octets, have);
-	return 0;
+	if (whole && w->env.body == ENVELOPE_BODY_BINARYMIME)
+		r = convert_binary(w, &req->whole);
+	if (r == -ERR_UNSUPPORTED) {
+		req->whole = span_of(NULL, 0);
+		r = 0;
+	}
+	return r;
 }
 
 static int make_envelope(

@@ -81,7 +81,7 @@ def every_part_says_the_same_as_before(program):
 
 
 def a_large_one_is_converted_too(program):
-    body = b"Subject: large\r\n" + TEXT.encode().split(b"\r\n", 1)[1] + "\u00fcber".encode() * 200000 + b"\r\n" + b"x\r\n" * 30000
+    body = b"Subject: large\r\n" + TEXT.encode().split(b"\r\n", 1)[1] + "\u00fcber".encode() * 100000 + b"\r\n" + b"x\r\n" * 5000
     with World(program) as w:
         assert w.send(body)["event"] == "delivered"
         data = w.host.messages[0]["data"]
@@ -110,6 +110,19 @@ def what_was_not_declared_is_converted_where_that_can_be(program):
         assert fits(first) and leaves(first) == leaves(TEXT.encode()) and second.endswith(SIGNED)
 
 
+def a_notification_goes_whatever_it_returns(program):
+    extra = "lab: {{enabled: true}}\n"
+    with World(program, extra=extra) as w:
+        for body in (NESTED, SIGNED):
+            w.postern.send("5.1.1@lab.test", sender="you@out.test", body=body, mail=("BODY=8BITMIME", "RET=FULL"))
+        first, second = wait("both", lambda: w.host.messages[1:] and [m["data"] for m in w.host.messages])
+        if SIGNED in first:
+            first, second = second, first
+        parts = leaves(first)
+        assert fits(first) and parts[:2][-1][0] == "text/plain" and parts[-9:] == leaves(NESTED), parts
+        assert SIGNED in second
+
+
 def a_signed_message_is_given_up_and_the_sender_told_why(program):
     header = b"Subject: caf\xe9\r\n\r\nx\r\n"
     for body, words in ((SIGNED, "signed or encrypted"), (header, "header")):
@@ -129,4 +142,4 @@ def a_signed_message_is_given_up_and_the_sender_told_why(program):
 
 run([every_part_says_the_same_as_before, a_large_one_is_converted_too, a_host_with_8bitmime_gets_it_as_it_is,
      what_is_ascii_after_all_goes_as_it_is, what_was_not_declared_is_converted_where_that_can_be,
-     a_signed_message_is_given_up_and_the_sender_told_why])
+     a_notification_goes_whatever_it_returns, a_signed_message_is_given_up_and_the_sender_told_why])

@@ -198,8 +198,8 @@ static void what_only_a_newer_program_knows_raises_the_version_and_nothing_else_
 	assert_int_equal(buf_span(&rec).p[1], 2);
 	got = env;
 	assert_int_equal(envelope_decode_state(buf_span(&rec), &arena, &got), 0);
-	assert_true(!got.rcpts[0].delay_told && got.rcpts[1].delay_told &&
-	    !got.rcpts[2].delay_told);
+	assert_true(
+	    !got.rcpts[0].delay_told && got.rcpts[1].delay_told && !got.rcpts[2].delay_told);
 	/* in an old record the flag is damage */
 	rec.data[rec.start + 1] = 1;
 	assert_int_equal(envelope_decode_state(buf_span(&rec), &arena, &got), -ERR_CORRUPT);
