@@ -87,6 +87,7 @@ static void on_message(struct run *r, const struct smtp_step *step)
 static void take(struct run *r, const uint8_t *from, size_t n)
 {
 	const struct smtp_step *step = smtp_server_step(r->server);
+	bool utf8;
 
 	/* clang-format off */
 	switch (step->kind) {
@@ -116,8 +117,10 @@ static void take(struct run *r, const uint8_t *from, size_t n)
 		break;
 	case SMTP_STEP_MESSAGE: on_message(r, step); break;
 	case SMTP_STEP_VRFY:
+		utf8 = r->utf8; /* of the transaction around it */
 		r->utf8 = step->smtputf8;
 		check_address(r, &step->address);
+		r->utf8 = utf8;
 		note(r, "VRFY", step->command);
 		answer(r, REPLY_VRFY_OK);
 		break;

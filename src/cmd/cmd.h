@@ -33,6 +33,8 @@ int cmd_stop(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 /* Go on in new files, for logs that were renamed. */
 int cmd_reopen_logs(int argc, char **argv);
+/* Take certificates that were renewed.  1: they are unfit, or no server runs. */
+int cmd_reload_certificates(int argc, char **argv);
 
 /* A look at the spool: check, cat, dump, stats.  check: 1 when there is damage. */
 int cmd_spool(int argc, char **argv);

@@ -1,5 +1,5 @@
 /*
- * cmd/control.c - `postern stats`, `stop`, `reopen-logs`: short requests to the running server.
+ * cmd/control.c - `postern stats`, `stop`, `reopen-logs`, `reload-certificates`: short requests to the running server.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -79,4 +79,9 @@ int cmd_stop(int argc, char **argv)
 int cmd_reopen_logs(int argc, char **argv)
 {
 	return simple(argc, argv, "reopen-logs");
+}
+
+int cmd_reload_certificates(int argc, char **argv)
+{
+	return simple(argc, argv, "reload-certificates");
 }

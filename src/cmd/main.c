@@ -22,7 +22,9 @@ static const struct {
 	{ "passwd", cmd_passwd, "add, change, check or delete users who may log in" },
 	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "stats", cmd_stats, "numbers of the running server" },
-	{ "reopen-logs", cmd_reopen_logs, "go on in new log files, after the old ones were renamed" },
+	{ "reload-certificates", cmd_reload_certificates, "take certificates that were renewed" },
+	{ "reopen-logs", cmd_reopen_logs,
+	    "go on in new log files, after the old ones were renamed" },
 	{ "stop", cmd_stop, "end the running server cleanly" },
 	{ "lab", cmd_lab, "what the simulator answers to which address" },
 	{ "reference", cmd_reference,
@@ -34,7 +36,7 @@ static int usage(FILE *to)
 {
 	fprintf(to, "usage: postern COMMAND [ARGUMENTS]\n\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].line);
+		fprintf(to, "  %-20s %s\n", commands[i].name, commands[i].line);
 	return CMD_USAGE;
 }
 

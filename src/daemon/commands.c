@@ -356,6 +356,14 @@ static void command_flush(struct daemon *d, struct control_call *call)
 	control_end(call, NULL);
 }
 
+static void command_reload_certificates(struct daemon *d, struct control_call *call)
+{
+	control_end(call,
+	    daemon_reload_certificates(d) < 0
+		? "a certificate is unfit, those in use stay; `postern check-config` names it"
+		: NULL);
+}
+
 static void command_reopen_logs(struct daemon *d, struct control_call *call)
 {
 	daemon_reopen_logs(d);
@@ -376,6 +384,7 @@ static const struct {
 	{ "stats", command_stats },
 	{ "history-flush", command_flush },
 	{ "reopen-logs", command_reopen_logs },
+	{ "reload-certificates", command_reload_certificates },
 	{ "stop", command_stop },
 };
 

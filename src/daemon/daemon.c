@@ -198,11 +198,42 @@ static void keep_first(void *arg, const char *line)
 static int start_tls(struct daemon *d, const char **why_r)
 {
 	bool has = false;
-	int r = daemon_tls(d->cfg, &d->shared.tls, &d->tls_client, keep_first, &has);
+	struct net_tls *server = NULL;
+	int r = daemon_tls(d->cfg, &server, &d->tls_client, keep_first, &has);
 
 	if (r < 0)
 		*why_r = why_text;
+	else
+		server_shared_set_tls(&d->shared, server);
 	return r;
+}
+
+static void emit_notice(struct daemon *d, const char *text, const char *detail)
+{
+	struct event ev = {
+		.type = EVENT_NOTICE, .text = span_str(text), .detail = span_str(detail)
+	};
+
+	event_emit(d->events, &ev);
+}
+
+static void certificate_unfit(void *arg, const char *line)
+{
+	emit_notice(arg, "the certificates in use stay", line);
+}
+
+/* Main thread.  Handshakes that begin from here on get the certificates as the files are now. */
+int daemon_reload_certificates(struct daemon *d)
+{
+	struct net_tls *server = NULL, *client = NULL;
+	int r = daemon_tls(d->cfg, &server, &client, certificate_unfit, d);
+
+	net_tls_unref(&client); /* deliveries keep theirs until the next start */
+	if (r < 0 || !server)
+		return r;
+	server_shared_set_tls(&d->shared, server);
+	emit_notice(d, "certificates were read anew", "");
+	return 0;
 }
 
 static int start_auth(struct daemon *d, const char **why_r)
@@ -223,6 +254,7 @@ static void on_signal(void *arg, int signum)
 
 	if (signum == SIGHUP) {
 		daemon_reopen_logs(d);
+		(void)daemon_reload_certificates(d);
 		return;
 	}
 	if (d->stopping)

@@ -22,6 +22,7 @@
 #include "policy/policy.h"
 #include "spool/spool.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* Restriction lists made ready. */
@@ -65,14 +66,19 @@ struct server_shared {
 	struct net_pool *auth_pool; /* which takes a reference of `auth` only */
 	struct spool *spool;
 	struct event_sink *events;
-	struct net_tls *tls; /* NULL: none; set after server_shared_init(), which takes a reference
-			      * over */
+	pthread_mutex_t tls_lock;
+	struct net_tls *tls; /* under tls_lock: server_shared_tls(); NULL: none */
 };
 
 /* Prepare lists from the configuration (checked by config_load()).  0 or -ERR_NOMEM. */
 int server_shared_init(struct server_shared *shared, const struct config *cfg, struct spool *spool,
     struct event_sink *events);
 void server_shared_done(struct server_shared *shared);
+
+/* The context for handshakes that begin now, a reference; NULL: there is none.  Any thread. */
+struct net_tls *server_shared_tls(struct server_shared *shared);
+/* Another one from here on (its certificates are new); the reference is taken over.  Any thread. */
+void server_shared_set_tls(struct server_shared *shared, struct net_tls *tls);
 
 struct server_worker; /* opaque: server/worker.c */
 

@@ -18,22 +18,28 @@ static const struct reply_args no_args;
 
 void session_starttls(struct session *s)
 {
+	struct net_tls *tls = server_shared_tls(s->worker->shared);
+
 	if (s->behind > 0 || net_stream_unread(s->stream) > 0) {
 		session_refused(s, REPLY_IMPROPER_PIPELINING, &no_args, SPAN_LIT(""));
 		session_answer(s, REPLY_IMPROPER_PIPELINING, NULL);
 		s->over = true;
-	} else if (!s->worker->shared->tls) {
+	} else if (!tls) {
 		session_refused(s, REPLY_TLS_UNAVAILABLE, &no_args, SPAN_LIT(""));
 		session_answer(s, REPLY_TLS_UNAVAILABLE, NULL);
 	} else {
 		session_answer(s, REPLY_TLS_READY, NULL);
 	}
+	net_tls_unref(&tls);
 }
 
 bool session_handshake(struct session *s, struct span first)
 {
-	if (!s->worker->shared->tls ||
-	    net_stream_tls_accept_from(s->stream, s->worker->shared->tls, first) < 0)
+	struct net_tls *tls = server_shared_tls(s->worker->shared);
+	int r = tls ? net_stream_tls_accept_from(s->stream, tls, first) : -ERR_NOTFOUND;
+
+	net_tls_unref(&tls); /* the stream has its own reference */
+	if (r < 0)
 		return false;
 	s->phase = SESSION_HANDSHAKE;
 	net_timer_set(

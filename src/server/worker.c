@@ -33,6 +33,7 @@ int server_shared_init(struct server_shared *shared, const struct config *cfg, s
 	int r = server_clients_new(&shared->clients);
 
 	atomic_init(&shared->sessions, 0);
+	pthread_mutex_init(&shared->tls_lock, NULL);
 	shared->spool = spool;
 	shared->events = events;
 	return r < 0 ? r : server_lists_init(&shared->lists, cfg);
@@ -40,9 +41,33 @@ int server_shared_init(struct server_shared *shared, const struct config *cfg, s
 
 void server_shared_done(struct server_shared *shared)
 {
+	if (!shared->clients)
+		return; /* it was never begun */
 	server_clients_free(&shared->clients);
+	pthread_mutex_destroy(&shared->tls_lock);
 	net_tls_unref(&shared->tls);
 	auth_unref(&shared->auth);
+}
+
+struct net_tls *server_shared_tls(struct server_shared *shared)
+{
+	struct net_tls *tls;
+
+	pthread_mutex_lock(&shared->tls_lock);
+	tls = shared->tls ? net_tls_ref(shared->tls) : NULL;
+	pthread_mutex_unlock(&shared->tls_lock);
+	return tls;
+}
+
+void server_shared_set_tls(struct server_shared *shared, struct net_tls *tls)
+{
+	struct net_tls *old;
+
+	pthread_mutex_lock(&shared->tls_lock);
+	old = shared->tls;
+	shared->tls = tls;
+	pthread_mutex_unlock(&shared->tls_lock);
+	net_tls_unref(&old);
 }
 
 int server_worker_new(struct net_loop *loop, struct config *cfg, struct server_shared *shared,

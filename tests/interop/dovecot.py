@@ -14,6 +14,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.join(HERE, "..", "..")
 
+PASSWORD = "a-dovecot-password"  # everybody's
+
 CONFIG = """
 protocols = lmtp
 base_dir = /run/dovecot
@@ -33,9 +35,17 @@ protocol lmtp {{
 plugin {{
   quota = maildir:User
 }}
+auth_mechanisms = plain login scram-sha-256
+auth_failure_delay = 0
+disable_plaintext_auth = yes
 passdb {{
-  driver = static
-  args = nopassword=y
+  driver = passwd-file
+  args = /etc/dovecot/users
+}}
+service auth {{
+  unix_listener auth-client {{
+    mode = 0666
+  }}
 }}
 userdb {{
   driver = passwd-file
@@ -76,6 +86,7 @@ class Dovecot:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.socket = f"{self.dir}/run/dovecot/lmtp"
+        self.auth_socket = f"{self.dir}/run/dovecot/auth-client"
         self.process = None
 
     def __enter__(self):
@@ -85,7 +96,7 @@ class Dovecot:
         with open(f"{self.dir}/etc/dovecot/users", "w") as f:
             for user, quota in self.users.items():
                 extra = f"userdb_quota_rule=*:bytes={quota}" if quota else ""
-                f.write(f"{user}::9131:9131::/mail/{user}::{extra}\n")
+                f.write(f"{user}:{{PLAIN}}{PASSWORD}:9131:9131::/mail/{user}::{extra}\n")
         self.out = open(f"{self.dir}.out", "a")
         self.process = subprocess.Popen(["unshare", "--mount", "--pid", "--fork", "--kill-child", os.path.join(HERE, "dovecot-root"),
                                          self.unpacked, self.dir, "/usr/sbin/dovecot", "-F"], stdout=self.out, stderr=self.out,

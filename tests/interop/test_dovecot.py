@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Mailboxes of a real Dovecot, by LMTP over its socket and over TCP."""
+"""A real Dovecot: its mailboxes by LMTP over its socket and over TCP, its users by its auth socket."""
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -9,7 +10,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "scenario"))
 sys.path.insert(0, HERE)
 import dovecot  # noqa: E402
-from harness import QUICK, Postern, run, wait  # noqa: E402
+from certificates import Authority  # noqa: E402
+from harness import BASE, LOCAL, QUICK, Postern, run, wait  # noqa: E402
 
 unpacked, reason = dovecot.have()
 USERS = {"ann@example.test": None, "bob@example.test": None, "full@example.test": 2000, "postmaster@example.test": None}
@@ -54,4 +56,40 @@ def over_tcp_as_well(program):
     return through(program, "tcp")
 
 
-run([over_its_unix_socket_each_recipient_has_an_answer_of_his_own, over_tcp_as_well])
+def its_users_log_in(program):
+    if reason:
+        return reason
+    directory = tempfile.mkdtemp(prefix="pd-")
+    certificates = Authority(directory + "/certs").make("mx", "localhost")
+    try:
+        with dovecot.Dovecot(directory, unpacked, USERS) as d:
+            base = BASE.replace('{{address: "127.0.0.1:0"}}', '{{address: "127.0.0.1:0", service: submission}}')
+            config = LOCAL + 'tls: {{certificate: "{certs}/mx.pem", key: "{certs}/mx.key"}}\nauth: {{dovecot_socket: "{socket}", ' \
+                "mechanisms: PLAIN LOGIN SCRAM-SHA-256}}\n"
+            with Postern(program, config, base=base, certs=certificates.directory, socket=d.auth_socket) as p:
+                def tried(*words):
+                    r = subprocess.run(["swaks", "--server", f"localhost:{p.listeners[0]}", "--tls", "--from", "ann@example.test",
+                                        "--to", "ann@example.test", "--auth-user", "ann@example.test", *words],
+                                       capture_output=True, text=True, timeout=60)
+                    return r.returncode
+                for mechanism in ("PLAIN", "LOGIN"):
+                    assert tried("--auth", mechanism, "--auth-password", dovecot.PASSWORD) == 0, d.log()
+                    assert tried("--auth", mechanism, "--auth-password", "wrong") != 0
+                assert p.event(event="received", recipient="ann@example.test")["user"] == "ann@example.test"
+                assert p.event(event="auth_failed")["code"] == 535
+                if shutil.which("msmtp"):  # SCRAM's octets pass through us untouched
+                    rc = f"{directory}/msmtprc"
+                    with open(rc, "w", encoding="utf-8") as f:
+                        f.write(f"account default\nhost localhost\nport {p.listeners[0]}\nfrom ann@example.test\ntls on\n"
+                                f"tls_trust_file {certificates.path('ca')}\nauth scram-sha-256\nuser ann@example.test\n"
+                                f"password {dovecot.PASSWORD}\n")
+                    os.chmod(rc, 0o600)
+                    r = subprocess.run(["msmtp", "-C", rc, "ann@example.test"], input="Subject: scram\n\nx\n", capture_output=True,
+                                       text=True, timeout=60)
+                    assert r.returncode == 0, (r.stderr, d.log())
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return None
+
+
+run([over_its_unix_socket_each_recipient_has_an_answer_of_his_own, over_tcp_as_well, its_users_log_in])

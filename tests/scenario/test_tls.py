@@ -4,6 +4,7 @@
 provokes: tls_ready tls_already_active must_starttls improper_pipelining
 """
 import shutil
+import signal
 import smtplib
 import socket
 import ssl
@@ -289,7 +290,34 @@ def check_config_names_what_is_wrong_with_which_file(program):
     shutil.rmtree(good.dir)
 
 
-run([starttls_secures_a_session_and_the_record_says_so, what_was_said_in_clear_is_forgotten,
+def renewed_certificates_are_taken_without_a_restart(program):
+    with tempfile.TemporaryDirectory(prefix="postern-renewal-") as d:
+        own = Authority(d)
+        own.make("mx", "mx.example.test")
+        with Postern(program, extra=LISTEN + 'tls: {{certificate: "{certs}/mx.pem", key: "{certs}/mx.key"}}\n' + LOCAL, base=HEAD,
+                     certs=d) as p:
+            def shown():
+                s = implicit(p.listeners[IMPLICIT], own.context())
+                number = s.getpeercert()["serialNumber"]
+                s.close()
+                return number
+            before = shown()
+            own.make("mx", "mx.example.test")
+            assert shown() == before
+            p.command("reload-certificates")
+            after = shown()
+            assert after != before
+            shutil.copy(own.path("ca", "key"), own.path("mx", "key"))  # not its key: the good ones stay
+            r = p.command("reload-certificates", ok=False)
+            assert r.returncode == 1 and "check-config" in r.stderr, r
+            assert shown() == after and p.event(event="notice", text="the certificates in use stay")
+            own.make("mx", "mx.example.test")
+            p.process.send_signal(signal.SIGHUP)
+            wait("the third certificate", lambda: shown() not in (before, after))
+
+
+run([renewed_certificates_are_taken_without_a_restart,
+     starttls_secures_a_session_and_the_record_says_so, what_was_said_in_clear_is_forgotten,
      implicit_tls_has_its_banner_inside, the_name_that_a_client_asks_for_picks_the_certificate, a_session_is_resumed,
      client_certificates_are_taken_for_what_they_are, an_old_version_is_refused,
      commands_behind_starttls_in_one_segment_end_the_session, commands_in_clear_behind_220_fail_the_handshake,
