@@ -48,4 +48,7 @@ int cmd_lab(int argc, char **argv);
 /* What would the server say to a recipient, and why.  0 taken, 1 refused, 2 usage. */
 int cmd_try(int argc, char **argv);
 
+/* Check the tables of aliases and tell the server.  0 good, 1 not. */
+int cmd_newaliases(int argc, char **argv);
+
 #endif

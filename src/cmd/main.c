@@ -19,6 +19,7 @@ static const struct {
 	{ "why", cmd_why, "where a message is, what happened, who must act, when it moves next" },
 	{ "try", cmd_try, "what would the server say to this client and recipient, and why" },
 	{ "queue", cmd_queue, "list, show, retry, hold, release, delete, bounce queued mail" },
+	{ "newaliases", cmd_newaliases, "check the tables of aliases, have the server read them" },
 	{ "passwd", cmd_passwd, "add, change, check or delete users who may log in" },
 	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "stats", cmd_stats, "numbers of the running server" },

@@ -156,9 +156,12 @@ struct config {
 	struct map relay_domains;
 	struct map recipients; /* address -> itself; empty map and any_recipient: all are known */
 	bool any_recipient;
-	const char *maildir_directory;       /* {domain}/{user} below it */
-	const char *postmaster;              /* where <postmaster> goes */
-	const char **recipient_restrictions; /* NULL at the end */
+	const char **alias_files, **alias_virtual; /* NULL at the end */
+	const char *alias_domain;                  /* of targets without one */
+	const char *recipient_delimiter;           /* "": none */
+	const char *maildir_directory;             /* {domain}/{user} below it */
+	const char *postmaster;                    /* where <postmaster> goes */
+	const char **recipient_restrictions;       /* NULL at the end */
 	const char *
 	    *recipient_restriction_places; /* "FILE:LINE" of each; policy/ knows the names */
 
@@ -202,7 +205,7 @@ struct config {
 
 	/* record */
 	const char *events_log; /* path, "-", or NULL */
-	const char *mail_log; /* path, "-", "journal", "syslog", or NULL */
+	const char *mail_log;   /* path, "-", "journal", "syslog", or NULL */
 	const char *mail_log_tag, *journal_socket, *syslog_socket;
 	const char *history_directory;
 	int64_t history_keep_ms;

@@ -140,6 +140,11 @@ static void read_local(struct yaml_errors *e, const struct yaml_node *root, stru
 	for (const struct yaml_node *n = yaml_first(yaml_get(local, "domains")); n; n = n->next)
 		if (map_get(&cfg->relay_domains, n->text))
 			yaml_error(e, n, "\"%.*s\" is in relay_domains too", SPAN_FMT(n->text));
+	if (!cfg->alias_domain || !cfg->alias_domain[0]) {
+		const struct yaml_node *first = yaml_first(yaml_get(local, "domains"));
+		cfg->alias_domain =
+		    first && first->text.n ? (const char *)first->text.p : cfg->hostname;
+	}
 	if (cfg->postmaster && !strchr(cfg->postmaster, '@')) {
 		const struct yaml_node *first = yaml_first(yaml_get(local, "domains"));
 		cfg->postmaster = arena_printf(&cfg->arena, "%s@%s", cfg->postmaster,
@@ -201,7 +206,7 @@ static const char **read_strings(
 
 void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
-	const struct yaml_node *dns = yaml_get(root, "dns");
+	const struct yaml_node *dns = yaml_get(root, "dns"), *aliases = yaml_get(root, "aliases");
 
 	config_read_tls(e, root, cfg);
 	config_read_auth(e, root, cfg);
@@ -211,6 +216,8 @@ void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, stru
 	read_local(e, root, cfg);
 	config_read_routes(e, root, cfg);
 	read_restrictions(e, root, cfg);
+	cfg->alias_files = read_strings(e, yaml_get(aliases, "files"), cfg);
+	cfg->alias_virtual = read_strings(e, yaml_get(aliases, "virtual"), cfg);
 	cfg->dns_servers = read_strings(e, yaml_get(dns, "servers"), cfg);
 	cfg->dns_stubs = read_strings(e, yaml_get(dns, "stubs"), cfg);
 }

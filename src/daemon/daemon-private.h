@@ -70,6 +70,9 @@ int daemon_listen(struct daemon *d, const char **why_r);
 void daemon_control(void *arg, struct control_call *call);
 int daemon_flush_domain(struct daemon *d, struct span domain, bool below); /* any thread */
 
+/* aliases.c: `newaliases` */
+void daemon_command_aliases(struct daemon *d, struct control_call *call);
+
 void daemon_reopen_logs(struct daemon *d); /* any thread */
 /* Main thread; -ERR_CONFIG: they are unfit, and the old ones stay (events say why). */
 int daemon_reload_certificates(struct daemon *d);

@@ -248,6 +248,16 @@ static int start_auth(struct daemon *d, const char **why_r)
 	return r;
 }
 
+static int start_aliases(struct daemon *d, const char **why_r)
+{
+	bool has = false;
+	int r = daemon_aliases(d->cfg, d->events, &d->shared.aliases, keep_first, &has);
+
+	if (r < 0 && has)
+		*why_r = why_text;
+	return r;
+}
+
 static void on_signal(void *arg, int signum)
 {
 	struct daemon *d = arg;
@@ -289,6 +299,8 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 		r = start_tls(d, why_r);
 	if (r == 0)
 		r = start_auth(d, why_r);
+	if (r == 0)
+		r = start_aliases(d, why_r);
 	if (r == 0)
 		r = net_pool_new(MAILBOX_THREADS, &d->mailbox_pool);
 	if (r == 0)
@@ -392,6 +404,7 @@ void daemon_free(struct daemon **dp)
 	net_pool_free(&d->shared.auth_pool);
 	net_loop_free(&d->loop);
 	server_shared_done(&d->shared);
+	alias_files_free(&d->shared.aliases);
 	net_tls_unref(&d->tls_client);
 	spool_close(&d->spool);
 	if (d->events)

@@ -13,6 +13,7 @@
 #include "deliver/deliver-private.h"
 #include "dsn/dsn.h"
 #include "mime/header.h"
+#include "queue/recipients.h"
 
 #include <stdlib.h>
 
@@ -102,6 +103,9 @@ static int read_original(struct work *w, struct dsn_request *req)
 static int make_envelope(struct work *w, struct buf *record, uint64_t size)
 {
 	struct rcpt to = { .address = w->env.reverse_path, .notify = 0 };
+	struct queue_recipients set;
+	struct span where;
+	int r;
 	struct envelope env = { .id = w->dsn_id,
 		.received_ms = clock_wall_ms(),
 		.body = ENVELOPE_BODY_8BITMIME,
@@ -112,7 +116,18 @@ static int make_envelope(struct work *w, struct buf *record, uint64_t size)
 		.rcpt_count = 1,
 		.rcpts = &to };
 
-	return envelope_encode(&env, record);
+	/* The sender may be an alias here, an owner of a list say. */
+	queue_recipients_init(
+	    &set, w->cfg, w->agent->deps.aliases, &w->arena, span_of((const uint8_t *)"", 0));
+	r = queue_recipients_add(&set, &to, &where);
+	if (r == 0 && set.first.count) {
+		env.rcpts = set.first.rcpts;
+		env.rcpt_count = set.first.count;
+	}
+	/* One that leads nowhere must not keep the notification from going out. */
+	r = r == -ERR_NOMEM ? r : envelope_encode(&env, record);
+	queue_recipients_done(&set);
+	return r;
 }
 
 static void on_committed(struct spool_op *op, int err)
