@@ -51,4 +51,9 @@ int cmd_try(int argc, char **argv);
 /* Check the tables of aliases and tell the server.  0 good, 1 not. */
 int cmd_newaliases(int argc, char **argv);
 
+/* Mail from programs of this machine, and the queue as they like to see it; exit codes of
+ * sysexits.h. */
+int cmd_sendmail(int argc, char **argv);
+int cmd_mailq(int argc, char **argv);
+
 #endif

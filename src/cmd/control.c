@@ -1,5 +1,6 @@
 /*
- * cmd/control.c - `postern stats`, `stop`, `reopen-logs`, `reload-certificates`: short requests to the running server.
+ * cmd/control.c - `postern stats`, `stop`, `reopen-logs`, `reload-certificates`: short requests to
+ * the running server.
  *
  * SPDX-License-Identifier: MPL-2.0
  */

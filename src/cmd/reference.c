@@ -91,11 +91,13 @@ static void events(FILE *to)
 	    "file `log.events`, "
 	    "with `time` (UTC), `event` and the fields that apply: queue_id, session, client, "
 	    "helo, sender, "
-	    "original (the recipient before aliases), protocol, after (last command), ended, commands, "
+	    "original (the recipient before aliases), protocol, after (last command), ended, "
+	    "commands, "
 	    "mechanism, recipient, message_id, host, address, transport, expired, stage, "
 	    "reply_id, code, enhanced, policy_code, "
 	    "text, "
-	    "failure_code, acts, rule, next, attempts, size, recipients, delay and spent (seconds), uid, trace, "
+	    "failure_code, acts, rule, next, attempts, size, recipients, delay and spent "
+	    "(seconds), uid, trace, "
 	    "detail, "
 	    "other_id.\n\n| event | records that |\n|---|---|\n");
 	for (int i = 0; i < EVENT_TYPE_COUNT; i++)

@@ -179,6 +179,8 @@ struct config {
 	uint32_t segment_octets, spill_octets;
 	uint64_t spool_memory_octets, queue_minfree, spool_reserve_octets;
 
+	const char *submission_directory;
+
 	/* delivery */
 	struct map routes;                         /* pattern -> struct config_route */
 	struct map sender_routes;                  /* likewise */
@@ -223,6 +225,10 @@ struct config {
  * Returns 0 with a reference in *cfg_r, -ERR_CONFIG (see errors), -ERR_NOTFOUND, -ERR_NOMEM.
  */
 int config_load(const char *file, struct yaml_errors *errors, struct config **cfg_r);
+
+/* Likewise, but only the plain keys and section `local`: for a program of any user, who may not
+ * read the files that the configuration names. */
+int config_load_plain(const char *file, struct yaml_errors *errors, struct config **cfg_r);
 
 struct config *config_ref(struct config *cfg);
 void config_unref(struct config **cfg);

@@ -126,7 +126,7 @@ static void read_names(struct yaml_errors *e, const struct yaml_node *list, stru
 	}
 }
 
-static void read_local(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+void config_read_local(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
 	const struct yaml_node *local = yaml_get(root, "local");
 	const struct yaml_node *rcpts = yaml_get(local, "recipients");
@@ -140,6 +140,9 @@ static void read_local(struct yaml_errors *e, const struct yaml_node *root, stru
 	for (const struct yaml_node *n = yaml_first(yaml_get(local, "domains")); n; n = n->next)
 		if (map_get(&cfg->relay_domains, n->text))
 			yaml_error(e, n, "\"%.*s\" is in relay_domains too", SPAN_FMT(n->text));
+	if (!cfg->submission_directory || !cfg->submission_directory[0])
+		cfg->submission_directory =
+		    arena_printf(&cfg->arena, "%s/maildrop", cfg->spool_directory);
 	if (!cfg->alias_domain || !cfg->alias_domain[0]) {
 		const struct yaml_node *first = yaml_first(yaml_get(local, "domains"));
 		cfg->alias_domain =
@@ -213,7 +216,7 @@ void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, stru
 	config_read_peers(e, root, cfg);
 	read_listen(e, root, cfg);
 	read_networks(e, root, cfg);
-	read_local(e, root, cfg);
+	config_read_local(e, root, cfg);
 	config_read_routes(e, root, cfg);
 	read_restrictions(e, root, cfg);
 	cfg->alias_files = read_strings(e, yaml_get(aliases, "files"), cfg);

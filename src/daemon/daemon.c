@@ -325,6 +325,8 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 	}
 	for (unsigned i = 0; r == 0 && i < d->worker_count; i++)
 		r = worker_run(&d->workers[i]);
+	if (r == 0 && (r = pickup_start(d, &d->pickup)) < 0)
+		failed(why_r, "cannot take mail from", d->cfg->submission_directory, r);
 	if (r < 0) {
 		daemon_free(&d);
 		return r;
@@ -357,6 +359,7 @@ void daemon_stop(struct daemon *d)
 	d->stopping = true;
 	event_emit(d->events, &ev);
 	control_server_stop(&d->control);
+	pickup_stop(&d->pickup);
 	if (net_timer_new(d->loop, on_stop_limit, d, &d->stop_timer) == 0)
 		net_timer_set(d->stop_timer, net_loop_now_ms(d->loop) + STOP_LIMIT_MS);
 	for (unsigned i = 0; i < d->worker_count; i++)
@@ -397,6 +400,7 @@ void daemon_free(struct daemon **dp)
 	if (!d)
 		return;
 	control_server_stop(&d->control);
+	pickup_stop(&d->pickup);
 	for (unsigned i = 0; i < d->worker_count; i++)
 		worker_done(&d->workers[i]);
 	free(d->workers);
