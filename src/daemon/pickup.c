@@ -213,8 +213,8 @@ static struct span qualified(struct item *it, struct span address)
 {
 	if (address.n == 0 || span_rfind(address, '@') >= 0)
 		return address;
-	return span_str(arena_printf(&it->arena, "%.*s@%s", SPAN_FMT(address),
-	    it->pickup->daemon->cfg->alias_domain));
+	return span_str(arena_printf(
+	    &it->arena, "%.*s@%s", SPAN_FMT(address), it->pickup->daemon->cfg->alias_domain));
 }
 
 static int make_parts(struct item *it, struct queue_recipients *set)
