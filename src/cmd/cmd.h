@@ -48,4 +48,12 @@ int cmd_lab(int argc, char **argv);
 /* What would the server say to a recipient, and why.  0 taken, 1 refused, 2 usage. */
 int cmd_try(int argc, char **argv);
 
+/* Check the tables of aliases and tell the server.  0 good, 1 not. */
+int cmd_newaliases(int argc, char **argv);
+
+/* Mail from programs of this machine, and the queue as they like to see it; exit codes of
+ * sysexits.h. */
+int cmd_sendmail(int argc, char **argv);
+int cmd_mailq(int argc, char **argv);
+
 #endif

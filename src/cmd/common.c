@@ -58,6 +58,25 @@ int cmd_load_config(const char *file, struct config **cfg_r)
 	return r;
 }
 
+int cmd_load_plain(const char *file, struct config **cfg_r)
+{
+	struct yaml_errors errors;
+	int r;
+
+	if (!file)
+		file = getenv("POSTERN_CONFIG");
+	if (!file)
+		file = DEFAULT_CONFIG;
+	yaml_errors_init(&errors);
+	r = config_load_plain(file, &errors, cfg_r);
+	for (size_t i = 0; i < errors.kept; i++)
+		fprintf(stderr, "%s\n", errors.line[i]);
+	if (r < 0 && !errors.count)
+		fprintf(stderr, "%s: %s\n", file, err_text(r));
+	yaml_errors_done(&errors);
+	return r;
+}
+
 static char *next_buffer(size_t *n_r)
 {
 	static char room[4][2048];

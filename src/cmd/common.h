@@ -16,6 +16,9 @@
  */
 int cmd_load_config(const char *file, struct config **cfg_r);
 
+/* The same of what any user may read: see config_load_plain(). */
+int cmd_load_plain(const char *file, struct config **cfg_r);
+
 /* A peer's text without what could drive a terminal; one of four static buffers, used in turn. */
 const char *cmd_printable(const char *s);
 

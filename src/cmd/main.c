@@ -19,6 +19,9 @@ static const struct {
 	{ "why", cmd_why, "where a message is, what happened, who must act, when it moves next" },
 	{ "try", cmd_try, "what would the server say to this client and recipient, and why" },
 	{ "queue", cmd_queue, "list, show, retry, hold, release, delete, bounce queued mail" },
+	{ "newaliases", cmd_newaliases, "check the tables of aliases, have the server read them" },
+	{ "sendmail", cmd_sendmail, "take mail from programs of this machine" },
+	{ "mailq", cmd_mailq, "the queue in the shape of Postfix's" },
 	{ "passwd", cmd_passwd, "add, change, check or delete users who may log in" },
 	{ "spool", cmd_spool, "verify the queue on disk, show a message of it" },
 	{ "stats", cmd_stats, "numbers of the running server" },
@@ -42,6 +45,16 @@ static int usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+	const char *base = argc > 0 ? strrchr(argv[0], '/') : NULL;
+
+	/* Links to the program have the names that other software calls. */
+	base = base ? base + 1 : argc > 0 ? argv[0] : "";
+	if (strcmp(base, "sendmail") == 0)
+		return cmd_sendmail(argc, argv);
+	if (strcmp(base, "mailq") == 0)
+		return cmd_mailq(argc, argv);
+	if (strcmp(base, "newaliases") == 0)
+		return cmd_newaliases(argc, argv);
 	if (argc < 2)
 		return usage(stderr);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {

@@ -9,6 +9,7 @@
 #include "cmd/common.h"
 #include "daemon/daemon.h"
 #include "net/tls.h"
+#include "tables/alias-files.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +31,7 @@ int cmd_check_config(int argc, char **argv)
 	const char *file = NULL;
 	struct net_tls *server = NULL, *client = NULL;
 	struct auth *auth = NULL;
+	struct alias_files *aliases = NULL;
 	struct config *cfg;
 	int r;
 
@@ -48,6 +50,9 @@ int cmd_check_config(int argc, char **argv)
 	r = daemon_tls(cfg, &server, &client, report, NULL);
 	if (daemon_auth(cfg, &auth, report, NULL) < 0)
 		r = -ERR_CONFIG;
+	if (daemon_aliases(cfg, NULL, &aliases, report, NULL) < 0)
+		r = -ERR_CONFIG;
+	alias_files_free(&aliases);
 	net_tls_unref(&server);
 	net_tls_unref(&client);
 	auth_unref(&auth);

@@ -10,6 +10,8 @@
 #include "catalogue/reply_ids.h"
 #include "cmd/cmd.h"
 #include "cmd/common.h"
+#include "daemon/daemon.h"
+#include "queue/recipients.h"
 #include "server/server.h"
 #include "smtp/address.h"
 
@@ -23,6 +25,37 @@ static void give(struct facts *f, enum fact_kind kind, const char *value)
 		(void)facts_set(f, (struct fact_key){ kind, no_key }, FACT_ANSWER, span_str(value));
 }
 
+static void say_error(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", line);
+}
+
+/* Where an alias leads to. */
+static void show_expansion(
+    const struct config *cfg, struct alias_files *aliases, struct span address)
+{
+	struct rcpt one = { .address = address };
+	struct queue_recipients set;
+	struct arena arena;
+	struct span where;
+	int r;
+
+	arena_init(&arena, 4u << 20);
+	queue_recipients_init(&set, cfg, aliases, &arena, SPAN_LIT("sender@invalid"));
+	r = queue_recipients_add(&set, &one, &where);
+	if (r < 0)
+		printf("alias:  %s at %.*s\n", err_text(r), SPAN_FMT(where));
+	for (struct queue_group *g = &set.first; r == 0 && g; g = g->next)
+		for (size_t i = 0; i < g->count && g->rcpts[i].aliased; i++)
+			printf("alias:  %s%s%.*s\n",
+			    cmd_printable(arena_str(&arena, g->rcpts[i].address)),
+			    g->owned ? ", from " : "",
+			    SPAN_FMT(g->owned ? g->sender : span_of("", 0)));
+	queue_recipients_done(&set);
+	arena_done(&arena);
+}
+
 static int judge(
     const struct config *cfg, const char *to, const struct ip *client, struct facts *facts)
 {
@@ -32,6 +65,7 @@ static int judge(
 	struct reply_args args = { 0 };
 	struct reply_format format = { cfg->reply_style, cfg->help_url };
 	struct arena arena;
+	struct alias_files *aliases;
 	struct buf trace, line;
 	int reply, code;
 
@@ -43,7 +77,13 @@ static int judge(
 		arena_done(&arena);
 		return CMD_USAGE;
 	}
-	c = (struct server_case){ .cfg = cfg, .lists = &lists, .client = *client };
+	if (daemon_aliases(cfg, NULL, &aliases, say_error, NULL) < 0) {
+		arena_done(&arena);
+		return 1;
+	}
+	c = (struct server_case){
+		.cfg = cfg, .lists = &lists, .client = *client, .aliases = aliases
+	};
 	buf_init(&trace, 65536);
 	buf_init(&line, 8192);
 	reply = server_judge_recipient(&c, facts, address.address, &args, &trace);
@@ -52,6 +92,9 @@ static int judge(
 	printf("%.*s", SPAN_FMT(buf_span(&line)));
 	printf("reply:  %s\nchecks: %s\n", catalogue_reply(cfg->catalogue, reply)->id,
 	    cmd_printable(buf_cstr(&trace)));
+	if (reply == REPLY_RCPT_OK)
+		show_expansion(cfg, aliases, address.address);
+	alias_files_free(&aliases);
 	buf_done(&trace);
 	buf_done(&line);
 	arena_done(&arena);

@@ -40,7 +40,8 @@ struct config_counted {
 	_Atomic unsigned refs;
 };
 
-/* lists.c: the keys of type LIST. */
+/* lists.c: the keys of type LIST; those of local mail and relay_domains. */
+void config_read_local(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
 void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg);
 
 /* peers.c; a NULL list leaves *to as it is. */

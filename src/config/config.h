@@ -156,9 +156,12 @@ struct config {
 	struct map relay_domains;
 	struct map recipients; /* address -> itself; empty map and any_recipient: all are known */
 	bool any_recipient;
-	const char *maildir_directory;       /* {domain}/{user} below it */
-	const char *postmaster;              /* where <postmaster> goes */
-	const char **recipient_restrictions; /* NULL at the end */
+	const char **alias_files, **alias_virtual; /* NULL at the end */
+	const char *alias_domain;                  /* of targets without one */
+	const char *recipient_delimiter;           /* "": none */
+	const char *maildir_directory;             /* {domain}/{user} below it */
+	const char *postmaster;                    /* where <postmaster> goes */
+	const char **recipient_restrictions;       /* NULL at the end */
 	const char *
 	    *recipient_restriction_places; /* "FILE:LINE" of each; policy/ knows the names */
 
@@ -175,6 +178,8 @@ struct config {
 	const char *spool_directory;
 	uint32_t segment_octets, spill_octets;
 	uint64_t spool_memory_octets, queue_minfree, spool_reserve_octets;
+
+	const char *submission_directory;
 
 	/* delivery */
 	struct map routes;                         /* pattern -> struct config_route */
@@ -222,6 +227,10 @@ struct config {
  * Returns 0 with a reference in *cfg_r, -ERR_CONFIG (see errors), -ERR_NOTFOUND, -ERR_NOMEM.
  */
 int config_load(const char *file, struct yaml_errors *errors, struct config **cfg_r);
+
+/* Likewise, but only the plain keys and section `local`: for a program of any user, who may not
+ * read the files that the configuration names. */
+int config_load_plain(const char *file, struct yaml_errors *errors, struct config **cfg_r);
 
 struct config *config_ref(struct config *cfg);
 void config_unref(struct config **cfg);

@@ -126,7 +126,7 @@ static void read_names(struct yaml_errors *e, const struct yaml_node *list, stru
 	}
 }
 
-static void read_local(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
+void config_read_local(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
 	const struct yaml_node *local = yaml_get(root, "local");
 	const struct yaml_node *rcpts = yaml_get(local, "recipients");
@@ -140,6 +140,14 @@ static void read_local(struct yaml_errors *e, const struct yaml_node *root, stru
 	for (const struct yaml_node *n = yaml_first(yaml_get(local, "domains")); n; n = n->next)
 		if (map_get(&cfg->relay_domains, n->text))
 			yaml_error(e, n, "\"%.*s\" is in relay_domains too", SPAN_FMT(n->text));
+	if (!cfg->submission_directory || !cfg->submission_directory[0])
+		cfg->submission_directory =
+		    arena_printf(&cfg->arena, "%s/maildrop", cfg->spool_directory);
+	if (!cfg->alias_domain || !cfg->alias_domain[0]) {
+		const struct yaml_node *first = yaml_first(yaml_get(local, "domains"));
+		cfg->alias_domain =
+		    first && first->text.n ? (const char *)first->text.p : cfg->hostname;
+	}
 	if (cfg->postmaster && !strchr(cfg->postmaster, '@')) {
 		const struct yaml_node *first = yaml_first(yaml_get(local, "domains"));
 		cfg->postmaster = arena_printf(&cfg->arena, "%s@%s", cfg->postmaster,
@@ -216,17 +224,19 @@ static const char **read_strings(
 
 void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, struct config *cfg)
 {
-	const struct yaml_node *dns = yaml_get(root, "dns");
+	const struct yaml_node *dns = yaml_get(root, "dns"), *aliases = yaml_get(root, "aliases");
 
 	config_read_tls(e, root, cfg);
 	config_read_auth(e, root, cfg);
 	config_read_peers(e, root, cfg);
 	read_listen(e, root, cfg);
 	read_networks(e, root, cfg);
-	read_local(e, root, cfg);
+	config_read_local(e, root, cfg);
 	config_read_routes(e, root, cfg);
 	read_restrictions(e, root, cfg);
 	read_copies(e, yaml_get(yaml_get(root, "dsn"), "postmaster_copies"), cfg);
+	cfg->alias_files = read_strings(e, yaml_get(aliases, "files"), cfg);
+	cfg->alias_virtual = read_strings(e, yaml_get(aliases, "virtual"), cfg);
 	cfg->dns_servers = read_strings(e, yaml_get(dns, "servers"), cfg);
 	cfg->dns_stubs = read_strings(e, yaml_get(dns, "stubs"), cfg);
 }

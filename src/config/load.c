@@ -221,7 +221,7 @@ static void load_catalogue(struct yaml_errors *e, struct config *cfg)
 		yaml_error_at(e, cfg->catalogue_directory, 0, NULL, "no such directory");
 }
 
-int config_load(const char *file, struct yaml_errors *errors, struct config **cfg_r)
+static int load(const char *file, bool plain, struct yaml_errors *errors, struct config **cfg_r)
 {
 	struct config_counted *c = calloc(1, sizeof(*c));
 	const struct yaml_node *root;
@@ -246,9 +246,14 @@ int config_load(const char *file, struct yaml_errors *errors, struct config **cf
 			yaml_error_at(errors, file, 0, NULL, "the file is empty");
 		yaml_is_mapping(errors, root);
 		read_rows(errors, root, cfg);
-		config_read_lists(errors, root, cfg);
-		check_together(errors, root, cfg);
-		load_catalogue(errors, cfg);
+		if (plain) {
+			config_read_local(errors, root, cfg);
+			cfg->catalogue = catalogue_ref(catalogue_builtin());
+		} else {
+			config_read_lists(errors, root, cfg);
+			check_together(errors, root, cfg);
+			load_catalogue(errors, cfg);
+		}
 		r = errors->count ? -ERR_CONFIG : 0;
 	}
 	if (r < 0) {
@@ -257,6 +262,16 @@ int config_load(const char *file, struct yaml_errors *errors, struct config **cf
 	}
 	*cfg_r = cfg;
 	return 0;
+}
+
+int config_load(const char *file, struct yaml_errors *errors, struct config **cfg_r)
+{
+	return load(file, false, errors, cfg_r);
+}
+
+int config_load_plain(const char *file, struct yaml_errors *errors, struct config **cfg_r)
+{
+	return load(file, true, errors, cfg_r);
 }
 
 struct config *config_ref(struct config *cfg)

@@ -383,6 +383,7 @@ static const struct {
 	{ "queue", command_queue },
 	{ "stats", command_stats },
 	{ "history-flush", command_flush },
+	{ "newaliases", daemon_command_aliases },
 	{ "reopen-logs", command_reopen_logs },
 	{ "reload-certificates", command_reload_certificates },
 	{ "stop", command_stop },

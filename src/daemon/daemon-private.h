@@ -29,6 +29,8 @@ struct worker {
 	struct net_task stop_task;
 };
 
+struct pickup; /* daemon/pickup.c */
+
 struct daemon {
 	struct config *cfg;
 	struct spool *spool;
@@ -37,6 +39,7 @@ struct daemon {
 	struct mail_log *mail_log;
 	struct event_file *words;
 	struct history *history;
+	struct pickup *pickup;
 	struct server_shared shared;
 	struct net_tls *tls_client;
 	struct net_pool *mailbox_pool;
@@ -69,6 +72,14 @@ int daemon_listen(struct daemon *d, const char **why_r);
 /* commands.c: the control socket's commands */
 void daemon_control(void *arg, struct control_call *call);
 int daemon_flush_domain(struct daemon *d, struct span domain, bool below); /* any thread */
+
+/* pickup.c: after the workers are ready.  An error needs pickup_stop() too.  Stopping waits for the
+ * letter at hand; NULL is fine.  Main thread. */
+int pickup_start(struct daemon *d, struct pickup **p_r);
+void pickup_stop(struct pickup **p);
+
+/* aliases.c: `newaliases` */
+void daemon_command_aliases(struct daemon *d, struct control_call *call);
 
 void daemon_reopen_logs(struct daemon *d); /* any thread */
 /* Main thread; -ERR_CONFIG: they are unfit, and the old ones stay (events say why). */

@@ -248,6 +248,16 @@ static int start_auth(struct daemon *d, const char **why_r)
 	return r;
 }
 
+static int start_aliases(struct daemon *d, const char **why_r)
+{
+	bool has = false;
+	int r = daemon_aliases(d->cfg, d->events, &d->shared.aliases, keep_first, &has);
+
+	if (r < 0 && has)
+		*why_r = why_text;
+	return r;
+}
+
 static void on_signal(void *arg, int signum)
 {
 	struct daemon *d = arg;
@@ -290,6 +300,8 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 	if (r == 0)
 		r = start_auth(d, why_r);
 	if (r == 0)
+		r = start_aliases(d, why_r);
+	if (r == 0)
 		r = net_pool_new(MAILBOX_THREADS, &d->mailbox_pool);
 	if (r == 0)
 		r = start_lab(d, why_r);
@@ -313,6 +325,8 @@ int daemon_start(const struct daemon_options *o, struct daemon **d_r, const char
 	}
 	for (unsigned i = 0; r == 0 && i < d->worker_count; i++)
 		r = worker_run(&d->workers[i]);
+	if (r == 0 && (r = pickup_start(d, &d->pickup)) < 0)
+		failed(why_r, "cannot take mail from", d->cfg->submission_directory, r);
 	if (r < 0) {
 		daemon_free(&d);
 		return r;
@@ -345,6 +359,7 @@ void daemon_stop(struct daemon *d)
 	d->stopping = true;
 	event_emit(d->events, &ev);
 	control_server_stop(&d->control);
+	pickup_stop(&d->pickup);
 	if (net_timer_new(d->loop, on_stop_limit, d, &d->stop_timer) == 0)
 		net_timer_set(d->stop_timer, net_loop_now_ms(d->loop) + STOP_LIMIT_MS);
 	for (unsigned i = 0; i < d->worker_count; i++)
@@ -385,6 +400,7 @@ void daemon_free(struct daemon **dp)
 	if (!d)
 		return;
 	control_server_stop(&d->control);
+	pickup_stop(&d->pickup);
 	for (unsigned i = 0; i < d->worker_count; i++)
 		worker_done(&d->workers[i]);
 	free(d->workers);
@@ -392,6 +408,7 @@ void daemon_free(struct daemon **dp)
 	net_pool_free(&d->shared.auth_pool);
 	net_loop_free(&d->loop);
 	server_shared_done(&d->shared);
+	alias_files_free(&d->shared.aliases);
 	net_tls_unref(&d->tls_client);
 	spool_close(&d->spool);
 	if (d->events)

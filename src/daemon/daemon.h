@@ -12,7 +12,9 @@
 
 #include "config/config.h"
 
+struct alias_files;
 struct auth;
+struct event_sink;
 struct net_tls;
 struct daemon; /* opaque: daemon/daemon.c */
 
@@ -32,6 +34,11 @@ int daemon_tls(const struct config *cfg, struct net_tls **server_r, struct net_t
 
 /* Likewise the backend of section `auth`; NULL: nobody logs in. */
 int daemon_auth(const struct config *cfg, struct auth **a_r,
+    void (*report)(void *arg, const char *line), void *arg);
+
+/* Likewise the tables of section `aliases`, each error with its line; NULL: there are none. events:
+ * where later readings are told; NULL: nowhere. */
+int daemon_aliases(const struct config *cfg, struct event_sink *events, struct alias_files **f_r,
     void (*report)(void *arg, const char *line), void *arg);
 
 /*

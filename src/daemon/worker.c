@@ -52,6 +52,7 @@ int worker_init(struct daemon *d, struct worker *w)
 		.events = d->events,
 		.resolver = w->resolver,
 		.mailbox_pool = d->mailbox_pool,
+		.aliases = d->shared.aliases,
 		.tls_client = d->tls_client,
 		.lab_port = d->cfg->lab ? find_lab_port : NULL,
 		.lab_arg = d };

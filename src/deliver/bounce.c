@@ -17,6 +17,7 @@
 #include "dsn/dsn.h"
 #include "mime/convert.h"
 #include "mime/header.h"
+#include "queue/recipients.h"
 
 #include <stdlib.h>
 
@@ -163,6 +164,9 @@ static int make_envelope(
 {
 	bool to_sender = req->kind == DSN_KIND_SENDER;
 	struct rcpt to = { .address = to_sender ? w->env.reverse_path : req->to };
+	struct queue_recipients set;
+	struct span where;
+	int r;
 	struct envelope env = { .id = w->dsn_id,
 		.received_ms = clock_wall_ms(),
 		.body = ascii_valid(text) ? ENVELOPE_BODY_7BIT : ENVELOPE_BODY_8BITMIME,
@@ -175,7 +179,18 @@ static int make_envelope(
 		.rcpt_count = 1,
 		.rcpts = &to };
 
-	return envelope_encode(&env, record);
+	/* The sender may be an alias here, an owner of a list say. */
+	queue_recipients_init(
+	    &set, w->cfg, w->agent->deps.aliases, &w->arena, span_of((const uint8_t *)"", 0));
+	r = queue_recipients_add(&set, &to, &where);
+	if (r == 0 && set.first.count) {
+		env.rcpts = set.first.rcpts;
+		env.rcpt_count = set.first.count;
+	}
+	/* One that leads nowhere must not keep the notification from going out. */
+	r = r == -ERR_NOMEM ? r : envelope_encode(&env, record);
+	queue_recipients_done(&set);
+	return r;
 }
 
 static void on_committed(struct spool_op *op, int err)

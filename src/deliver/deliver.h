@@ -30,6 +30,7 @@ struct deliver_deps {
 	struct event_sink *events;
 	struct dns_resolver *resolver;
 	struct net_pool *mailbox_pool; /* fsync of maildirs */
+	struct alias_files *aliases;   /* lives as long as the agent; NULL: none */
 	struct net_tls *tls_client;    /* lives as long as the agent; NULL: there is no TLS */
 	/* Where the simulator takes mail for a domain of its own; NULL: there is none. */
 	int (*lab_port)(void *arg, struct span domain, uint16_t *port_r);

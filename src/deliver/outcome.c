@@ -49,6 +49,7 @@ static void emit(struct work *w, enum event_type type, const struct rcpt *r, con
 		.has_sender = true,
 		.sender = w->env.reverse_path,
 		.recipient = r->address,
+		.original = rcpt_original(r),
 		.message_id = w->env.message_id,
 		.host = r->last.host,
 		.address = r->last.address,

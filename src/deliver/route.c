@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/idn.h"
 #include "deliver/deliver-private.h"
+#include "tables/aliases.h"
 
 #include <stdio.h>
 
@@ -124,6 +125,9 @@ static int to_mailbox(struct work *w, struct span address, struct route *route_r
 		if (site_key(w, &r) < 0)
 			return -ERR_NOMEM;
 	} else {
+		/* user+extension has the mailbox of user, unless it has one of its own. */
+		if (w->cfg->any_recipient || !config_recipient_listed(w->cfg, address))
+			address = alias_bare(address, w->cfg->recipient_delimiter, &w->arena);
 		r.mailbox = arena_str(&w->arena, address);
 		if (!r.mailbox)
 			return -ERR_NOMEM;

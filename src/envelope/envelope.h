@@ -25,6 +25,14 @@ enum {
 	RCPT_NOTIFY_DELAY = 8
 };
 
+/* How a recipient came out of an alias; RFC 3461 5.2.7 wants to know. */
+enum {
+	RCPT_ALIASED = 1,      /* its address is another than the client's, which is in `orcpt` */
+	RCPT_EXPANDED = 2,     /* the client's recipient became several */
+	RCPT_TELL_EXPANDED = 4 /* and its sender asked for SUCCESS: an "expanded" DSN is due, once,
+				  by this recipient on behalf of all of them */
+};
+
 enum envelope_ret { ENVELOPE_RET_NONE, ENVELOPE_RET_FULL, ENVELOPE_RET_HDRS };
 enum envelope_body { ENVELOPE_BODY_7BIT, ENVELOPE_BODY_8BITMIME, ENVELOPE_BODY_BINARYMIME };
 
@@ -55,7 +63,8 @@ struct attempt {
 struct rcpt {
 	struct span address; /* as we deliver it */
 	struct span orcpt;   /* "rfc822;a@b" decoded from xtext, or empty; RFC 3461 4.2 */
-	uint8_t notify; /* bits; 0: none given, which means FAILURE (and DELAY at our choice) */
+	uint8_t notify;  /* bits; 0: none given, which means FAILURE (and DELAY at our choice) */
+	uint8_t aliased; /* bits */
 	/* state */
 	enum rcpt_status status;
 	uint32_t attempts;
@@ -99,6 +108,10 @@ int envelope_encode_state(const struct envelope *env, struct buf *out);
  */
 int envelope_decode(struct span record, struct arena *arena, struct envelope *env_r);
 int envelope_decode_state(struct span record, struct arena *arena, struct envelope *env);
+
+/* The address that the client named, when an alias made another of it and ORCPT has it; else empty.
+ */
+struct span rcpt_original(const struct rcpt *r);
 
 /* Has every recipient come to an end? */
 bool envelope_finished(const struct envelope *env);

@@ -4,8 +4,8 @@
  * 'E', version, then in this order: id, time of reception, size, flags, body type,
  * RET, reverse-path, ENVID, client name, client address (family, octets), HELO,
  * protocol, user, session, Message-ID, number of recipients, and for each address,
- * ORCPT, NOTIFY.  Nothing may follow.  The spool guards it with a CRC; what is read
- * here is bounded all the same, for a spool is a directory that others can write to.
+ * ORCPT, NOTIFY and what aliases did.  Nothing may follow.  The spool guards it with a CRC; what is
+ * read here is bounded all the same, for a spool is a directory that others can write to.
  *
  * SPDX-License-Identifier: MPL-2.0
  */
@@ -55,7 +55,8 @@ int envelope_encode(const struct envelope *env, struct buf *out)
 	for (size_t i = 0; i < env->rcpt_count; i++) {
 		put_span(out, env->rcpts[i].address);
 		put_span(out, env->rcpts[i].orcpt);
-		put_number(out, env->rcpts[i].notify);
+		/* Above NOTIFY's four bits, so that a record without aliases is what it was. */
+		put_number(out, env->rcpts[i].notify | (unsigned)env->rcpts[i].aliased << 4);
 	}
 	return out->failed ? -ERR_NOMEM : 0;
 }
@@ -91,9 +92,12 @@ static int get_rcpts(struct reader *r, struct arena *arena, struct envelope *env
 		return -ERR_NOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct rcpt *rcpt = &env->rcpts[i];
+		unsigned bits;
 		rcpt->address = get_span(r);
 		rcpt->orcpt = get_span(r);
-		rcpt->notify = (uint8_t)get_number(r, 15);
+		bits = (unsigned)get_number(r, 127);
+		rcpt->notify = bits & 15;
+		rcpt->aliased = (uint8_t)(bits >> 4);
 		if ((rcpt->notify & RCPT_NOTIFY_NEVER) && rcpt->notify != RCPT_NOTIFY_NEVER)
 			r->bad = true;
 		/* Until a state says otherwise: due at once. */

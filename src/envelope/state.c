@@ -145,6 +145,15 @@ int envelope_decode_state(struct span record, struct arena *arena, struct envelo
 	return 0;
 }
 
+struct span rcpt_original(const struct rcpt *r)
+{
+	struct span type = SPAN_LIT("rfc822;");
+
+	if (!r->aliased || !span_starts_nocase(r->orcpt, type))
+		return (struct span){ (const uint8_t *)"", 0 };
+	return span_skip(r->orcpt, type.n);
+}
+
 bool envelope_finished(const struct envelope *env)
 {
 	for (size_t i = 0; i < env->rcpt_count; i++) {

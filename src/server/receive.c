@@ -33,6 +33,12 @@ void transaction_reset(struct session *s)
 	struct transaction *t = &s->txn;
 
 	spool_draft_free(&t->draft);
+	for (size_t i = 0; i < t->copy_count; i++)
+		spool_draft_free(&t->copies[i].draft);
+	t->copies = NULL;
+	t->copy_count = 0;
+	if (t->open)
+		queue_recipients_done(&t->set);
 	if (t->header_open)
 		mime_header_done(&t->headers);
 	t->header_open = false;
@@ -40,7 +46,8 @@ void transaction_reset(struct session *s)
 	buf_reset(&t->trace);
 	t->env = (struct envelope){ 0 };
 	t->chunked = t->has_date = t->has_message_id = false;
-	t->rcpt_room = 0;
+	t->rcpt_count = 0;
+	t->first_rcpt = nothing;
 	t->draft_err = 0;
 	t->open = false;
 	facts_clear(&s->facts, FACT_SCOPE_TRANSACTION);
@@ -91,33 +98,45 @@ void transaction_mail(struct session *s, const struct smtp_step *step)
 				      : ENVELOPE_BODY_7BIT;
 	env->smtputf8 = step->smtputf8;
 	env->require_tls = step->require_tls;
+	queue_recipients_init(
+	    &t->set, s->worker->cfg, s->worker->shared->aliases, &t->arena, env->reverse_path);
 	t->open = true;
 	session_answer(s, REPLY_MAIL_OK, &args);
 }
 
-static int add_rcpt(struct transaction *t, const struct smtp_step *step)
+/* Trouble of ours: the sender comes again, and the operator reads where it is. */
+static void alias_trouble(struct session *s, struct span recipient, struct span where, int err)
 {
-	struct envelope *env = &t->env;
-	struct rcpt *r;
+	struct event ev = { .type = EVENT_NOTICE,
+		.session = span_str(s->id),
+		.recipient = recipient,
+		.detail = where,
+		.text = err == -ERR_LOOP
+		    ? SPAN_LIT("an alias leads back to itself, at the address beside this")
+		    : SPAN_LIT("an alias stands for too many addresses, or too deep") };
 
-	if (env->rcpt_count == t->rcpt_room) {
-		size_t room = t->rcpt_room ? t->rcpt_room * 2 : 2;
-		struct rcpt *more = arena_alloc(&t->arena, room * sizeof(*more));
-		if (!more)
-			return -ERR_NOMEM;
-		if (env->rcpt_count)
-			memcpy(more, env->rcpts, env->rcpt_count * sizeof(*more));
-		env->rcpts = more;
-		t->rcpt_room = room;
+	event_emit(s->worker->shared->events, &ev);
+}
+
+static int add_rcpt(struct session *s, const struct smtp_step *step)
+{
+	struct transaction *t = &s->txn;
+	struct rcpt one = {
+		.address = step->address.address, .orcpt = step->orcpt, .notify = step->notify
+	};
+	struct span where;
+	int r = queue_recipients_add(&t->set, &one, &where);
+
+	if (r == -ERR_LOOP || r == -ERR_LIMIT) {
+		alias_trouble(s, one.address, where, r);
+		return r == -ERR_LOOP ? REPLY_ALIAS_LOOP : REPLY_ALIAS_LIMIT;
 	}
-	r = &env->rcpts[env->rcpt_count];
-	*r = (struct rcpt){ .address = arena_span(&t->arena, step->address.address),
-		.orcpt = arena_span(&t->arena, step->orcpt),
-		.notify = step->notify };
-	if (!r->address.p || !r->orcpt.p)
-		return -ERR_NOMEM;
-	env->rcpt_count++;
-	return 0;
+	if (r == 0 && t->rcpt_count == 0)
+		t->first_rcpt = arena_span(&t->arena, one.address);
+	if (r < 0 || !t->first_rcpt.p || t->set.groups > TRANSACTION_COPIES_MAX)
+		return REPLY_TOO_MANY_RECIPIENTS;
+	t->rcpt_count++;
+	return REPLY_RCPT_OK;
 }
 
 void transaction_rcpt(struct session *s, const struct smtp_step *step)
@@ -130,16 +149,48 @@ void transaction_rcpt(struct session *s, const struct smtp_step *step)
 	buf_init(&trace, TRACE_OCTETS_MAX);
 	reply = recipient_check(s, step->address.address, &args, &trace);
 	args.field[REPLY_FIELD_recipient] = step->address.address;
-	if (reply == REPLY_RCPT_OK && add_rcpt(t, step) < 0)
-		reply = REPLY_TOO_MANY_RECIPIENTS;
+	if (reply == REPLY_RCPT_OK)
+		reply = add_rcpt(s, step);
 	if (reply != REPLY_RCPT_OK) {
 		refuse(s, reply, &args, buf_span(&trace));
 	} else {
-		if (t->env.rcpt_count == 1) /* one is kept as a sample of why they came in */
+		if (t->rcpt_count == 1) /* one is kept as a sample of why they came in */
 			(void)buf_add_span(&t->trace, buf_span(&trace));
 		session_answer(s, REPLY_RCPT_OK, &args);
 	}
 	buf_done(&trace);
+}
+
+/* The groups of recipients become the envelope, and one more for each further sender. */
+static int make_copies(struct session *s)
+{
+	struct transaction *t = &s->txn;
+	bool first = true;
+	int r = 0;
+
+	t->copies = arena_zalloc(&t->arena, t->set.groups * sizeof(*t->copies));
+	if (!t->copies)
+		return -ERR_NOMEM;
+	for (struct queue_group *g = &t->set.first; r == 0 && g; g = g->next) {
+		struct envelope *env = first ? &t->env : &t->copies[t->copy_count].env;
+		if (g->count == 0)
+			continue;
+		if (!first) {
+			*env = t->env;
+			env->id = queue_id_new();
+			r = spool_draft_new(
+			    s->worker->shared->spool, &t->copies[t->copy_count++].draft);
+		}
+		env->rcpts = g->rcpts;
+		env->rcpt_count = g->count;
+		env->reverse_path = g->sender;
+		if (g->owned) {
+			env->envid = nothing; /* RFC 3461 5.2.7.3 */
+			env->ret = ENVELOPE_RET_NONE;
+		}
+		first = false;
+	}
+	return r;
 }
 
 void transaction_data(struct session *s)
@@ -148,13 +199,15 @@ void transaction_data(struct session *s)
 	struct reply_args args = { 0 };
 	int r = spool_draft_new(s->worker->shared->spool, &t->draft);
 
+	t->env.id = queue_id_new();
+	if (r == 0)
+		r = make_copies(s);
 	if (r < 0) {
 		refuse(s, r == -ERR_NOMEM ? REPLY_NO_RESOURCES : room_reply(r), &args, nothing);
 		return;
 	}
 	mime_header_init(&t->headers, MESSAGE_ID_MAX);
 	t->header_open = true;
-	t->env.id = queue_id_new();
 	session_answer(s, REPLY_DATA_GO, &args);
 }
 
@@ -193,6 +246,8 @@ void transaction_body(struct session *s, struct span octets)
 		return; /* read to its end; the answer then says why it was not taken */
 	read_header(t, octets);
 	t->draft_err = spool_draft_write(t->draft, octets);
+	for (size_t i = 0; i < t->copy_count && t->draft_err == 0; i++)
+		t->draft_err = spool_draft_write(t->copies[i].draft, octets);
 }
 
 /* A domain beyond ASCII as A-labels: the field alone must not make the message one that needs
@@ -211,9 +266,8 @@ static void add_recipient(struct buf *out, struct span address)
 	buf_add_str(out, name);
 }
 
-static void received_field(struct session *s, struct buf *out)
+static void received_field(struct session *s, const struct envelope *env, struct buf *out)
 {
-	const struct envelope *env = &s->txn.env;
 	const struct fact *helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, nothing });
 	char id[QUEUE_ID_TEXT_MAX], date[CLOCK_RFC5322_MAX], address[IP_TEXT_MAX];
 
@@ -233,10 +287,11 @@ static void received_field(struct session *s, struct buf *out)
 	session_tls_received(s, out);
 	buf_addf(out, "\r\n\tby %s (Postern) with %s id %s", s->worker->cfg->hostname,
 	    smtp_server_protocol(s->smtp), id);
-	/* Only with one recipient: else a blind copy would show, RFC 5321 7.2. */
-	if (env->rcpt_count == 1) {
+	/* Only with one recipient: else a blind copy would show, RFC 5321 7.2.  And only what the
+	 * client said: whom an alias leads to is nobody's business, 7.6. */
+	if (s->txn.rcpt_count == 1) {
 		buf_add_str(out, "\r\n\tfor <");
-		add_recipient(out, env->rcpts[0].address);
+		add_recipient(out, s->txn.first_rcpt);
 		buf_add_str(out, ">");
 	}
 	buf_addf(out, "; %s\r\n", date);
@@ -267,13 +322,14 @@ static void on_committed(struct spool_op *op, int err)
 {
 	struct session *s = op->arg;
 
-	s->op_err = err;
-	net_loop_post(s->worker->loop, &s->op_task);
+	if (err < 0)
+		s->op_err = err;
+	if (atomic_fetch_sub(&s->ops_left, 1) == 1)
+		net_loop_post(s->worker->loop, &s->op_task);
 }
 
-static void emit_received(struct session *s)
+static void emit_received(struct session *s, const struct envelope *env)
 {
-	const struct envelope *env = &s->txn.env;
 	const struct net_tls_info *tls = s->gone ? NULL : net_stream_tls_info(s->stream);
 	struct event ev = { .type = EVENT_RECEIVED,
 		.tls_version = tls ? tls->version : NULL,
@@ -296,13 +352,9 @@ static void emit_received(struct session *s)
 
 	/* One event a recipient would repeat all; the addresses travel in `recipient`, one after
 	 * the other. */
-	if (env->rcpt_count == 1) {
-		ev.recipient = env->rcpts[0].address;
-		event_emit(s->worker->shared->events, &ev);
-		return;
-	}
 	for (size_t i = 0; i < env->rcpt_count; i++) {
 		ev.recipient = env->rcpts[i].address;
+		ev.original = rcpt_original(&env->rcpts[i]);
 		ev.index = (uint32_t)i;
 		event_emit(s->worker->shared->events, &ev);
 	}
@@ -314,18 +366,23 @@ static void committed(struct net_task *task)
 	struct server_worker *w = s->worker;
 	struct reply_args args = { 0 };
 	char id[QUEUE_ID_TEXT_MAX];
-	uint64_t queue_id = s->txn.env.id;
+	uint64_t ids[TRANSACTION_COPIES_MAX + 1] = { s->txn.env.id };
+	size_t id_count = 1 + s->txn.copy_count;
 	int err = s->op_err;
 
 	assert(s->magic == SESSION_MAGIC);
 	s->committing = false;
-	queue_id_text(queue_id, id);
+	queue_id_text(ids[0], id);
 	args.field[REPLY_FIELD_queue_id] = span_str(id);
 	if (err < 0) {
 		refuse(s, room_reply(err), &args, nothing);
 	} else {
 		s->messages++;
-		emit_received(s);
+		emit_received(s, &s->txn.env);
+		for (size_t i = 0; i < s->txn.copy_count; i++) {
+			ids[i + 1] = s->txn.copies[i].env.id;
+			emit_received(s, &s->txn.copies[i].env);
+		}
 		/* {octets} is the machine's: what the client sent, without our Received field */
 		session_answer(s, s->txn.chunked ? REPLY_BDAT_QUEUED : REPLY_QUEUED, &args);
 	}
@@ -337,25 +394,15 @@ static void committed(struct net_task *task)
 	} else {
 		session_run(s);
 	}
-	if (err == 0)
-		w->hooks.queued(w->hooks.arg, queue_id);
+	for (size_t i = 0; err == 0 && i < id_count; i++)
+		w->hooks.queued(w->hooks.arg, ids[i]);
 }
 
-bool transaction_message(struct session *s, const struct smtp_step *step)
+/* What is known only now. */
+static void fill_envelope(struct session *s, struct envelope *env)
 {
-	struct transaction *t = &s->txn;
-	struct envelope *env = &t->env;
 	const struct fact *helo = facts_get(&s->facts, (struct fact_key){ FACT_helo, nothing });
-	struct reply_args args = { 0 };
-	struct buf record, prefix;
-	int r = t->draft_err;
 
-	t->chunked = step->chunked;
-	if (step->fault >= 0) {
-		refuse(s, step->fault, &step->args, nothing);
-		transaction_reset(s);
-		return false;
-	}
 	env->received_ms = clock_wall_ms();
 	env->client_name = span_str(peer_name(s));
 	env->client_ip = s->client_ip;
@@ -365,27 +412,71 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 	env->auth_user = s->login ? span_str(s->login) : nothing;
 	if (!env->message_id.p)
 		env->message_id = nothing;
-	/* 1 MiB of transaction at most, encoded a little larger. */
+}
+
+/* Hand one message to the writer; an error means that it has none of it. */
+static int commit(
+    struct session *s, struct envelope *env, struct spool_draft **draft, struct spool_op *op)
+{
+	struct buf record, prefix;
+	int r;
+
+	/* 4 MiB of transaction at most, encoded a little larger. */
 	buf_init(&record, 2 * TRANSACTION_OCTETS_MAX);
 	buf_init(&prefix, 8192);
-	received_field(s, &prefix);
+	received_field(s, env, &prefix);
 	missing_fields(s, &prefix);
-	env->size = spool_draft_size(t->draft) + buf_len(&prefix);
-	if (r == 0)
-		r = envelope_encode(env, &record);
+	env->message_id = s->txn.env.message_id;
+	env->size = spool_draft_size(*draft) + buf_len(&prefix);
+	r = envelope_encode(env, &record);
 	if (r == 0 && prefix.failed)
 		r = -ERR_NOMEM;
 	if (r == 0) {
-		s->committing = true;
-		s->op = (struct spool_op){ .done = on_committed, .arg = s };
-		s->op_task = (struct net_task){ .run = committed, .arg = s };
+		*op = (struct spool_op){ .done = on_committed, .arg = s };
 		spool_commit(s->worker->shared->spool, env->id, buf_span(&record),
-		    buf_span(&prefix), &t->draft, env->received_ms, false, &s->op);
+		    buf_span(&prefix), draft, env->received_ms, false, op);
 	}
 	buf_done(&record);
 	buf_done(&prefix);
+	return r;
+}
+
+/* One of several could not even be handed over: the others are waited for, then it is said. */
+static void commit_missed(struct session *s)
+{
+	s->op_err = -ERR_NOMEM;
+	if (atomic_fetch_sub(&s->ops_left, 1) == 1)
+		net_loop_post(s->worker->loop, &s->op_task);
+}
+
+bool transaction_message(struct session *s, const struct smtp_step *step)
+{
+	struct transaction *t = &s->txn;
+	struct reply_args args = { 0 };
+	int r = t->draft_err;
+
+	t->chunked = step->chunked;
+	if (step->fault >= 0) {
+		refuse(s, step->fault, &step->args, nothing);
+		transaction_reset(s);
+		return false;
+	}
+	fill_envelope(s, &t->env);
+	for (size_t i = 0; i < t->copy_count; i++)
+		fill_envelope(s, &t->copies[i].env);
+	if (r == 0) {
+		s->committing = true;
+		s->op_err = 0;
+		s->op_task = (struct net_task){ .run = committed, .arg = s };
+		s->ops_left = 1 + t->copy_count;
+		r = commit(s, &t->env, &t->draft, &s->op);
+	}
+	for (size_t i = 0; i < t->copy_count && r == 0; i++)
+		if (commit(s, &t->copies[i].env, &t->copies[i].draft, &t->copies[i].op) < 0)
+			commit_missed(s);
 	if (r == 0)
 		return true;
+	s->committing = false;
 	refuse(s, r == -ERR_NOMEM ? REPLY_NO_RESOURCES : room_reply(r), &args, nothing);
 	transaction_reset(s);
 	return false;

@@ -7,6 +7,15 @@
 #include "catalogue/reply_ids.h"
 #include "server/server-private.h"
 
+static bool is_known(const struct server_case *c, struct span address)
+{
+	struct aliases *a = c->aliases ? alias_files_get(c->aliases) : NULL;
+	bool yes = queue_recipient_known(c->cfg, a, address);
+
+	aliases_unref(&a);
+	return yes;
+}
+
 /* The map from a fact to its fetcher: what a check may ask for, and where the answer stands. */
 static int fetch(const struct server_case *c, struct facts *facts, struct fact_key need)
 {
@@ -30,7 +39,7 @@ static int fetch(const struct server_case *c, struct facts *facts, struct fact_k
 		break;
 	}
 	case FACT_recipient_listed:
-		if (config_recipient_listed(c->cfg, need.key)) {
+		if (is_known(c, need.key)) {
 			state = FACT_ANSWER;
 			answer = SPAN_LIT("yes");
 		}
@@ -121,6 +130,7 @@ int recipient_check(
 		.lists = &s->worker->shared->lists,
 		.client = s->client_ip,
 		.submission = s->listen->service == CONFIG_SERVICE_SUBMISSION,
+		.aliases = s->worker->shared->aliases,
 		.auth = s->worker->shared->auth,
 		.user = span_str(s->login) };
 

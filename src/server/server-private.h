@@ -8,11 +8,12 @@
 
 #include "envelope/envelope.h"
 #include "mime/header.h"
+#include "queue/recipients.h"
 #include "server/server.h"
 #include "smtp/server.h"
 
-/* A transaction: a thousand recipients with their ORCPT and a trace for each fit in. */
-#define TRANSACTION_OCTETS_MAX (1u << 20)
+/* A transaction: a thousand recipients with their ORCPT fit in, or a few lists of a thousand. */
+#define TRANSACTION_OCTETS_MAX (4u << 20)
 /* Facts of one scope: names, addresses and answers of one session. */
 #define FACTS_OCTETS_MAX (64u << 10)
 /* The trace of one evaluation. */
@@ -43,12 +44,26 @@ struct server_worker {
 	bool stopping;
 };
 
+/* A further message that the same octets become, for an alias with an owner: another sender. */
+struct transaction_copy {
+	struct envelope env;
+	struct spool_draft *draft;
+	struct spool_op op;
+};
+
+/* Owners of lists in one message. */
+#define TRANSACTION_COPIES_MAX 20
+
 /* What MAIL began: dropped as a whole by transaction_reset(), the one place that does. */
 struct transaction {
 	struct arena arena;
 	struct envelope env;
-	size_t rcpt_room;
+	struct queue_recipients set; /* while it is open */
+	struct span first_rcpt;      /* as the client named it */
+	size_t rcpt_count;           /* that the client named */
 	struct spool_draft *draft;
+	struct transaction_copy *copies;
+	size_t copy_count;
 	int draft_err;
 	struct mime_header_reader headers; /* reads the body's header while it comes in */
 	bool header_open;
@@ -109,8 +124,9 @@ struct session {
 	bool over;       /* close once the replies so far are sent */
 	bool gone;       /* the peer is gone; free when the commit is answered */
 	struct spool_op op;
+	_Atomic size_t ops_left; /* messages of it that are not on disk yet */
 	struct net_task op_task;
-	int op_err;
+	_Atomic int op_err;
 };
 
 /* session.c */

@@ -17,10 +17,12 @@
 
 #include "auth/auth.h"
 #include "config/config.h"
+#include "envelope/envelope.h"
 #include "events/events.h"
 #include "net/tls.h"
 #include "policy/policy.h"
 #include "spool/spool.h"
+#include "tables/alias-files.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -40,9 +42,10 @@ struct server_case {
 	const struct config *cfg;
 	const struct server_lists *lists;
 	struct ip client;
-	bool submission;   /* came to the service `submission` */
-	struct auth *auth; /* NULL: nobody authenticates here */
-	struct span user;  /* who authenticated; empty: nobody */
+	bool submission;             /* came to the service `submission` */
+	struct alias_files *aliases; /* NULL: none */
+	struct auth *auth;           /* NULL: nobody authenticates here */
+	struct span user;            /* who authenticated; empty: nobody */
 };
 
 /*
@@ -62,6 +65,7 @@ struct server_shared {
 	_Atomic uint32_t sessions;
 	struct server_clients *clients; /* sessions by client address; server/clients.c */
 	struct server_lists lists;
+	struct alias_files *aliases; /* NULL: none; set and freed by whoever runs the server */
 	struct auth *auth; /* NULL: nobody authenticates; set after server_shared_init(), */
 	struct net_pool *auth_pool; /* which takes a reference of `auth` only */
 	struct spool *spool;
