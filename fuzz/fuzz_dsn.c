@@ -45,7 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r.last.text = next(&rest);
 	r.last.remote = r.last.text.n & 1;
 	r.last.code = 550;
-	env.smtputf8 = (r.last.text.n & 4) != 0;
+	/* An address beyond ASCII travels by SMTPUTF8 alone. */
+	env.smtputf8 = (r.last.text.n & 4) != 0 || !ascii_valid(env.reverse_path);
 	r.last.failure_code = r.last.text.n & 2 ? 2001 : 0;
 	req.header = rest;
 	if (rest.n & 1)
