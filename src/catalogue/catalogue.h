@@ -170,7 +170,7 @@ struct reply_args {
 struct reply_format {
 	enum reply_style style;
 	const char *help_url; /* "https://mx.example.org/codes/"; NULL or "": none */
-	bool utf8; /* fields may show letters beyond ASCII; RFC 6531 3.7.4.2 */
+	bool utf8;            /* fields may show letters beyond ASCII; RFC 6531 3.7.4.2 */
 };
 
 /* The compiled-in snapshot; never NULL, never freed (ref and unref still balance). */

@@ -198,6 +198,8 @@ struct config {
 	    data_timeout_ms, block_timeout_ms, end_timeout_ms, quit_timeout_ms;
 	bool prefer_ipv6;
 	uint64_t dsn_return_octets_max; /* a larger original is returned as headers only */
+	int64_t dsn_delay_ms; /* its sender hears of a message that is so late; 0: never */
+	bool dsn_copy_bounce, dsn_copy_delay, dsn_copy_double_bounce; /* the postmaster too */
 
 	/* DNS */
 	const char *

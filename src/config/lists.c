@@ -191,6 +191,21 @@ static void read_restrictions(
 	}
 }
 
+static void read_copies(struct yaml_errors *e, const struct yaml_node *list, struct config *cfg)
+{
+	static const char *const classes[] = { "bounce", "delay", "double_bounce", NULL };
+	bool *const to[] = { &cfg->dsn_copy_bounce, &cfg->dsn_copy_delay,
+		&cfg->dsn_copy_double_bounce };
+
+	if (!yaml_is_sequence(e, list))
+		return;
+	for (const struct yaml_node *n = yaml_first(list); n; n = n->next) {
+		unsigned which = 0;
+		if (yaml_enum(e, n, classes, &which) == 0)
+			*to[which] = true;
+	}
+}
+
 static const char **read_strings(
     struct yaml_errors *e, const struct yaml_node *list, struct config *cfg)
 {
@@ -219,6 +234,7 @@ void config_read_lists(struct yaml_errors *e, const struct yaml_node *root, stru
 	config_read_local(e, root, cfg);
 	config_read_routes(e, root, cfg);
 	read_restrictions(e, root, cfg);
+	read_copies(e, yaml_get(yaml_get(root, "dsn"), "postmaster_copies"), cfg);
 	cfg->alias_files = read_strings(e, yaml_get(aliases, "files"), cfg);
 	cfg->alias_virtual = read_strings(e, yaml_get(aliases, "virtual"), cfg);
 	cfg->dns_servers = read_strings(e, yaml_get(dns, "servers"), cfg);

@@ -40,8 +40,26 @@ static int login_respond(struct deliver_auth *x, struct span challenge, struct b
 	return buf_add_str(out, x->round == 1 ? x->user : x->password);
 }
 
+/* The password does not leave us, and the server proves that it knows it; RFC 7677. */
+static int scram_initial(struct deliver_auth *x, struct buf *out)
+{
+	int r = auth_client_new(x->user, x->password, &x->scram);
+
+	if (r == 0)
+		r = auth_client_step(x->scram, span_of("", 0), out);
+	return r < 0 ? r : 1;
+}
+
+static int scram_respond(struct deliver_auth *x, struct span challenge, struct buf *out)
+{
+	int r = x->scram ? auth_client_step(x->scram, challenge, out) : -ERR_AUTH;
+
+	return r < 0 ? r : 0;
+}
+
 /* Best first. */
 static const struct deliver_auth_mechanism mechanisms[] = {
+	{ "SCRAM-SHA-256", scram_initial, scram_respond },
 	{ "PLAIN", plain_initial, plain_respond },
 	{ "LOGIN", NULL, login_respond },
 };
@@ -84,4 +102,9 @@ int deliver_auth_respond(struct deliver_auth *x, struct span challenge, struct b
 {
 	x->round++;
 	return x->mechanism->respond(x, challenge, out);
+}
+
+void deliver_auth_done(struct deliver_auth *x)
+{
+	auth_client_free(&x->scram);
 }

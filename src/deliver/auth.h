@@ -9,7 +9,7 @@
 #ifndef POSTERN_DELIVER_AUTH_H
 #define POSTERN_DELIVER_AUTH_H
 
-#include "base/buf.h"
+#include "auth/client.h"
 
 struct deliver_auth_mechanism;
 
@@ -17,9 +17,11 @@ struct deliver_auth {
 	const struct deliver_auth_mechanism *mechanism;
 	const char *user, *password; /* the caller's, as long as the exchange */
 	unsigned round;
+	struct auth_client *scram; /* of SCRAM, until deliver_auth_done() */
 };
 
-/* The best mechanism of those offered (names parted by spaces).  0 or -ERR_UNSUPPORTED. */
+/* The best mechanism of those offered (SCRAM-SHA-256, PLAIN, LOGIN) (names parted by spaces).  0 or
+ * -ERR_UNSUPPORTED. */
 int deliver_auth_choose(
     struct deliver_auth *x, struct span offered, const char *user, const char *password);
 const char *deliver_auth_name(const struct deliver_auth *x);
@@ -29,5 +31,8 @@ int deliver_auth_initial(struct deliver_auth *x, struct buf *out);
 
 /* The response to a challenge.  0, -ERR_AUTH (it makes no sense: give up), -ERR_NOMEM. */
 int deliver_auth_respond(struct deliver_auth *x, struct span challenge, struct buf *out);
+
+/* Whatever it was at; afterwards another exchange may begin. */
+void deliver_auth_done(struct deliver_auth *x);
 
 #endif

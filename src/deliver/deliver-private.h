@@ -48,6 +48,7 @@ enum success {
 	SUCCESS_SILENT,    /* none, or the next host tells the sender */
 	SUCCESS_DELIVERED, /* it is in its mailbox */
 	SUCCESS_RELAYED,   /* it is with a host that confirms nothing */
+	SUCCESS_EXPANDED,  /* it went to the several addresses of an alias, RFC 3461 5.2.7.3 */
 };
 
 struct work;
@@ -88,7 +89,11 @@ struct work {
 	struct net_task op_task;
 	int op_err;
 	uint64_t dsn_id, dsn_octets;
-	bool dsn_of_failure;
+	bool *delay_now;    /* by recipient: the notification that is written tells of its delay */
+	bool notice_failed; /* one could not be stored in this round */
+	bool copy_written;  /* it is the postmaster's copy */
+	const char *dsn_of; /* what it is of, and to whom, for its event */
+	struct span dsn_to;
 	int64_t started_ms; /* wall clock: this round of attempts */
 	void (*command_done)(void *arg, int err);
 	void *command_arg;
@@ -186,9 +191,15 @@ void rcpt_judge(struct work *w, struct rcpt *r, const struct judged *j);
 void group_trouble(
     struct group *g, enum classify_trouble trouble, enum cat_stage stage, const char *text);
 
-/* bounce.c: the DSN of what has failed, or was delivered to a sender who wants to know; 0 when one
- * is under way, 1 when none is needed, negative when it could not be made (try again later). */
+/* bounce.c: the DSN of what has failed, is late, or was delivered to a sender who wants to know; 0
+ * when one is under way, 1 when none is needed, negative when it could not be made (try again
+ * later). */
 int bounce_start(struct work *w);
-void bounce_emit(struct work *w); /* the DSN is durable: say so */
+/* It is durable: say so, and remember whom it told of.  Then the postmaster's copy, if one is
+ * wanted: returns as bounce_start(). */
+void bounce_stored(struct work *w);
+int bounce_copy(struct work *w);
+/* When the next recipient is late enough to be told of; INT64_MAX: none. */
+int64_t bounce_due(const struct work *w);
 
 #endif

@@ -23,6 +23,11 @@ struct delivery_body {
 	uint64_t at;
 	/* what MAIL says of it */
 	bool is_8bit, is_binary;
+	bool needs_8bit;              /* it is 8-bit and stays so */
+	const char *why;              /* it could not be converted; NULL: it was, or need not be */
+	struct mime_convert *convert; /* NULL: it goes as it is */
+	struct buf converted;         /* what was not taken yet */
+	bool ended;
 	bool header_utf8; /* its header needs SMTPUTF8 */
 };
 
@@ -82,7 +87,7 @@ bool secure_is_verified(const struct delivery *d);
 void secure_failed(struct delivery *d); /* why, while the stream is there */
 bool secure_falls_back(struct delivery *d, const struct smtp_outcome *session);
 
-/* body.c */
+/* body.c.  For a host with these extensions; what it has not is made up for by a conversion. */
 int delivery_body_open(
     struct delivery_body *b, struct spool *spool, const struct envelope *env, unsigned extensions);
 ssize_t delivery_body_read(struct delivery_body *b, char *to, size_t n); /* 0: its end */

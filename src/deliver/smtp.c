@@ -29,6 +29,7 @@ static void close_connection(struct delivery *d)
 {
 	net_stream_close(&d->stream);
 	smtp_client_free(&d->client);
+	deliver_auth_done(&d->auth);
 	transaction_forget(d);
 	net_timer_set(d->timer, UINT64_MAX);
 	d->connected = d->handshake = d->reused = false;
@@ -224,6 +225,7 @@ static int authenticate(struct delivery *d, bool begin)
 
 	buf_init(&octets, 64u << 10);
 	if (begin) {
+		deliver_auth_done(&d->auth);
 		r = deliver_auth_choose(&d->auth, smtp_client_mechanisms(d->client),
 		    d->options->auth_user, d->options->auth_password);
 		if (r == 0)

@@ -33,6 +33,8 @@ static enum classify_trouble trouble_of_lack(const struct smtp_outcome *o)
 		return CLASSIFY_AUTH;
 	case SMTP_EXT_SMTPUTF8:
 		return CLASSIFY_UTF8;
+	case SMTP_EXT_8BITMIME:
+		return CLASSIFY_8BIT;
 	case SMTP_EXT_BINARYMIME:
 		return CLASSIFY_BINARY;
 	case SMTP_EXT_REQUIRETLS:
@@ -105,7 +107,15 @@ static void say(const struct delivery *d, const struct smtp_outcome *o, enum cla
 		    host);
 		break;
 	case CLASSIFY_BINARY:
-		snprintf(to, n, "%s does not offer BINARYMIME, and the message is binary", host);
+		snprintf(to, n, "%s does not offer BINARYMIME, and the message is binary%s%s", host,
+		    d->body.why ? " and cannot be converted: " : "",
+		    d->body.why ? d->body.why : "");
+		break;
+	case CLASSIFY_8BIT:
+		snprintf(to, n,
+		    "%s does not offer 8BITMIME, and the message is 8-bit and cannot be "
+		    "converted%s%s",
+		    host, d->body.why ? ": " : "", d->body.why ? d->body.why : "");
 		break;
 	case CLASSIFY_REQUIRETLS:
 		snprintf(to, n,
@@ -317,6 +327,7 @@ int transaction_begin(struct delivery *d)
 		return r;
 	m.body_8bit = d->body.is_8bit;
 	m.body_binary = d->body.is_binary;
+	m.need_8bit = d->body.needs_8bit;
 	m.smtputf8 = needs_utf8(d, m.reverse_path);
 	d->sent = true;
 	r = smtp_client_send(d->client, &m, net_loop_now_ms(d->agent->deps.loop));

@@ -43,7 +43,8 @@ int work_load(struct deliver_agent *a, uint64_t id, struct work **w_r)
 		w->failed_now = arena_zalloc(&w->arena, n);
 		w->expired = arena_zalloc(&w->arena, n);
 		w->success = arena_zalloc(&w->arena, n);
-		if (!w->judged || !w->failed_now || !w->expired || !w->success)
+		w->delay_now = arena_zalloc(&w->arena, n);
+		if (!w->judged || !w->failed_now || !w->expired || !w->success || !w->delay_now)
 			r = -ERR_NOMEM;
 	}
 	if (r < 0) {
@@ -186,6 +187,17 @@ void group_done(struct group *g)
 		work_settle(w);
 }
 
+/* The next attempt, or the time to tell the sender that it is late. */
+static int64_t due_of(const struct work *w)
+{
+	int64_t attempt = envelope_due(&w->env), late = bounce_due(w);
+
+	/* A notification that could not be stored waits as everything else does. */
+	if (w->notice_failed && late < clock_wall_ms() + UNWRITTEN_WAIT_MS)
+		late = clock_wall_ms() + UNWRITTEN_WAIT_MS;
+	return attempt < late ? attempt : late;
+}
+
 static void emit_finished(struct work *w)
 {
 	struct event ev = { .type = EVENT_FINISHED,
@@ -229,7 +241,7 @@ static void on_written(struct net_task *task)
 		work_free(w);
 		return;
 	}
-	requeue(w, envelope_due(&w->env));
+	requeue(w, due_of(w));
 }
 
 static void on_spool_done(struct spool_op *op, int err)
@@ -256,7 +268,7 @@ static void write_state(struct work *w)
 	buf_init(&state, WORK_OCTETS_MAX);
 	r = envelope_encode_state(&w->env, &state);
 	if (r == 0)
-		spool_update(a->deps.spool, w->id, buf_span(&state), envelope_due(&w->env),
+		spool_update(a->deps.spool, w->id, buf_span(&state), due_of(w),
 		    w->command_done != NULL, &w->op);
 	buf_done(&state);
 	if (r < 0) {
@@ -287,8 +299,8 @@ static void emit_taken_back(struct work *w, const struct rcpt *r)
 
 /*
  * The DSN could not be put on disk.  Who was delivered stays delivered; who was given up is not
- * forgotten untold: he waits, will fail again, and the sender is told then.  The notice of a
- * success is given up for that.
+ * forgotten untold: he waits, will fail again, and the sender is told then.  That one is late is
+ * told later.  The notice of a success is given up for that.
  */
 static void take_failures_back(struct work *w, int err)
 {
@@ -299,6 +311,7 @@ static void take_failures_back(struct work *w, int err)
 		    "the notification to the sender could not be stored; it is tried again") };
 
 	event_emit(w->agent->deps.events, &ev);
+	w->notice_failed = true;
 	for (size_t i = 0; i < w->env.rcpt_count; i++)
 		if (w->failed_now[i]) {
 			w->env.rcpts[i].status = RCPT_DEFERRED;
@@ -316,19 +329,29 @@ static void take_failures_back(struct work *w, int err)
 	write_state(w);
 }
 
+/* The sender is told; the postmaster's copy is not worth telling him twice. */
+static int write_copy(struct work *w)
+{
+	w->op = (struct spool_op){ .done = on_spool_done, .arg = w };
+	return bounce_copy(w);
+}
+
 /* The DSN is on disk, or could not be put there. */
 static void on_dsn_done(struct net_task *task)
 {
 	struct work *w = task->arg;
 	struct deliver_agent *a = w->agent;
 
-	if (w->op_err < 0) {
+	if (w->op_err < 0 && !w->copy_written) {
 		take_failures_back(w, w->op_err);
 		return;
 	}
-	bounce_emit(w);
-	deliver_agent_add(a, w->dsn_id, clock_wall_ms());
-	write_state(w);
+	if (w->op_err == 0) {
+		bounce_stored(w);
+		deliver_agent_add(a, w->dsn_id, clock_wall_ms());
+	}
+	if (w->copy_written || write_copy(w) != 0)
+		write_state(w);
 }
 
 void work_settle(struct work *w)
@@ -338,7 +361,7 @@ void work_settle(struct work *w)
 
 	for (size_t i = 0; i < w->env.rcpt_count; i++)
 		any_judged = any_judged || w->judged[i] || w->failed_now[i];
-	if (w->put_off && !any_judged && !w->command_done) {
+	if (w->put_off && !any_judged && !w->command_done && bounce_due(w) > clock_wall_ms()) {
 		requeue(w, clock_wall_ms() + PUT_OFF_MS + (int64_t)(w->id % 500));
 		return;
 	}

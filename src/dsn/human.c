@@ -11,7 +11,8 @@
 #define WRAP_COLUMN 74
 
 /* Words wrapped behind a label, later lines indented by four. */
-static void wrapped(struct buf *out, const char *label, struct span text)
+static void wrapped(
+    const struct dsn_request *req, struct buf *out, const char *label, struct span text)
 {
 	size_t column = strlen(label) + 4;
 
@@ -25,7 +26,10 @@ static void wrapped(struct buf *out, const char *label, struct span text)
 		     (size_t)blank < text.n && text.p[blank] != ' ' && text.p[blank] != '\n';
 		     blank++)
 			;
-		word = span_of(text.p, (size_t)blank > 900 ? 900 : (size_t)blank);
+		if (blank > 900)
+			for (blank = 900; blank > 1 && (text.p[blank] & 0xc0) == 0x80; blank--)
+				;
+		word = span_of(text.p, (size_t)blank);
 		text = span_skip(text, word.n);
 		if (!word.n)
 			break;
@@ -34,7 +38,7 @@ static void wrapped(struct buf *out, const char *label, struct span text)
 			column = 7;
 		}
 		buf_add_char(out, ' ');
-		dsn_printable(out, word);
+		dsn_printable(out, word, req->global);
 		column += word.n + 1;
 	}
 	buf_add_str(out, "\r\n");
@@ -63,7 +67,21 @@ static const char *lead(enum dsn_action action)
 	return "";
 }
 
-static void happened(const struct dsn_rcpt *d, struct buf *out)
+static const char *preface(const struct dsn_request *req)
+{
+	switch (req->kind) {
+	case DSN_KIND_SENDER:
+		break;
+	case DSN_KIND_COPY:
+		return "A copy for the postmaster. What the sender was told:\r\n\r\n";
+	case DSN_KIND_DOUBLE:
+		return "For the postmaster: the message below failed, and there is no sender who "
+		       "could\r\nbe told. It would have said:\r\n\r\n";
+	}
+	return "";
+}
+
+static void happened(const struct dsn_request *req, const struct dsn_rcpt *d, struct buf *out)
 {
 	const struct attempt *last = &d->rcpt->last;
 	struct buf text;
@@ -86,7 +104,7 @@ static void happened(const struct dsn_rcpt *d, struct buf *out)
 	}
 	buf_add_span(&text, last->text);
 	if (buf_len(&text))
-		wrapped(out, "What happened:", buf_span(&text));
+		wrapped(req, out, "What happened:", buf_span(&text));
 	buf_done(&text);
 }
 
@@ -97,15 +115,15 @@ static void write_rcpt(const struct dsn_request *req, const struct dsn_rcpt *d, 
 	char label[64];
 
 	buf_add_str(out, "\r\n<");
-	dsn_printable(out, d->rcpt->address);
+	dsn_address(out, d->rcpt->address, req->global, false);
 	buf_add_str(out, ">\r\n");
-	happened(d, out);
+	happened(req, d, out);
 	if (!failure)
 		return;
 	snprintf(label, sizeof(label), "What it means (code %u):", failure->code);
-	wrapped(out, label, span_str(failure->cause));
-	wrapped(out, "Who must act:", span_str(cat_acts_text(failure->acts)));
-	wrapped(out, "What to do:", span_str(failure->remedy));
+	wrapped(req, out, label, span_str(failure->cause));
+	wrapped(req, out, "Who must act:", span_str(cat_acts_text(failure->acts)));
+	wrapped(req, out, "What to do:", span_str(failure->remedy));
 }
 
 void dsn_write_human(const struct dsn_request *req, struct buf *out)
@@ -116,10 +134,11 @@ void dsn_write_human(const struct dsn_request *req, struct buf *out)
 	clock_rfc5322(req->env->received_ms, date);
 	buf_addf(out,
 	    "Content-Description: Notification\r\n"
-	    "Content-Type: text/plain; charset=us-ascii\r\n\r\n"
-	    "This is the mail system at %s.\r\n\r\n%s\r\n\r\n"
+	    "Content-Type: text/plain; charset=%s\r\n\r\n"
+	    "This is the mail system at %s.\r\n\r\n%s%s\r\n\r\n"
 	    "It came in on %s\r\nand had the queue id %s.\r\n",
-	    req->hostname, lead(req->rcpts[0].action), date, id);
+	    req->global ? "utf-8\r\nContent-Transfer-Encoding: 8bit" : "us-ascii", req->hostname,
+	    preface(req), lead(req->rcpts[0].action), date, id);
 	for (size_t i = 0; i < req->rcpt_count; i++) {
 		/* Recipients of another fate, each kind under its own words. */
 		if (i > 0 && req->rcpts[i].action != req->rcpts[i - 1].action)

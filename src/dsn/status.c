@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MPL-2.0
  */
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "dsn/dsn-private.h"
 
 #include <stdio.h>
@@ -13,26 +14,48 @@
 
 static const char *const actions[] = { "failed", "delayed", "delivered", "relayed", "expanded" };
 
-void dsn_printable(struct buf *out, struct span s)
+void dsn_printable(struct buf *out, struct span s, bool utf8)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t c = s.p[i];
-		buf_add_char(out,
-		    c == '\n' || c == '\t'     ? ' '
-			: c < 0x20 || c > 0x7e ? '?'
-					       : (char)c);
+	while (s.n) {
+		size_t n = utf8_char_octets(s);
+		uint8_t c = s.p[0];
+		if (n > 1 && utf8)
+			buf_add(out, s.p, n);
+		else
+			buf_add_char(out,
+			    c == '\n' || c == '\t'     ? ' '
+				: c < 0x20 || c > 0x7e ? '?'
+						       : (char)c);
+		s = span_skip(s, n > 1 && utf8 ? n : 1);
+	}
+}
+
+void dsn_address(struct buf *out, struct span s, bool utf8, bool unitext)
+{
+	while (s.n) {
+		size_t n = utf8_char_octets(s);
+		uint32_t c = n > 1 ? s.p[0] & (0xffu >> (n + 1)) : s.p[0];
+		bool escape = n == 1 && unitext && (c == ' ' || memchr("+=\\", (int)c, 3));
+		for (size_t i = 1; i < n; i++)
+			c = c << 6 | (s.p[i] & 0x3f);
+		if (escape || (n > 1 && !utf8))
+			buf_addf(out, "\\x{%02X}", (unsigned)c);
+		else
+			dsn_printable(out, span_of(s.p, n ? n : 1), utf8);
+		s = span_skip(s, n ? n : 1);
 	}
 }
 
 /* "Name: type; value", folded at blanks where there are some, anywhere where there are none. */
-static void field(struct buf *out, const char *name, const char *type, struct span value)
+static void field(const struct dsn_request *req, struct buf *out, const char *name,
+    const char *type, struct span value)
 {
 	struct buf line;
 	struct span rest;
 	size_t column = strlen(name) + strlen(type) + 2;
 
 	buf_init(&line, value.n + 1);
-	dsn_printable(&line, value);
+	dsn_printable(&line, value, req->global);
 	rest = span_trim(buf_span(&line));
 	buf_addf(out, "%s: %s", name, type);
 	while (rest.n) {
@@ -47,6 +70,8 @@ static void field(struct buf *out, const char *name, const char *type, struct sp
 					cut = i;
 			if (cut == 0)
 				cut = rest.n > 900 ? 900 : rest.n;
+			while (cut < rest.n && cut > 1 && (rest.p[cut] & 0xc0) == 0x80)
+				cut--;
 		}
 		buf_add(out, rest.p, cut);
 		rest = span_trim(span_skip(rest, cut));
@@ -58,14 +83,28 @@ static void field(struct buf *out, const char *name, const char *type, struct sp
 	buf_done(&line);
 }
 
-static void date_field(struct buf *out, const char *name, int64_t wall_ms)
+static void date_field(
+    const struct dsn_request *req, struct buf *out, const char *name, int64_t wall_ms)
 {
 	char date[CLOCK_RFC5322_MAX];
 
 	if (!wall_ms)
 		return;
 	clock_rfc5322(wall_ms, date);
-	field(out, name, "", span_str(date));
+	field(req, out, name, "", span_str(date));
+}
+
+/* RFC 6533 3: the type utf-8 for what is beyond ASCII. */
+static void address_field(const struct dsn_request *req, struct buf *out, const char *name,
+    const char *type, struct span address)
+{
+	bool utf8 = strcmp(type, "utf-8; ") == 0 || !ascii_valid(address);
+	struct buf text;
+
+	buf_init(&text, address.n * 10 + 1);
+	dsn_address(&text, address, req->global, utf8);
+	field(req, out, name, utf8 ? "utf-8; " : type, buf_span(&text));
+	buf_done(&text);
 }
 
 static void write_message(const struct dsn_request *req, struct buf *out)
@@ -73,19 +112,19 @@ static void write_message(const struct dsn_request *req, struct buf *out)
 	const struct envelope *env = req->env;
 	char id[QUEUE_ID_TEXT_MAX];
 
-	field(out, "Reporting-MTA", "dns; ", span_str(req->hostname));
+	field(req, out, "Reporting-MTA", "dns; ", span_str(req->hostname));
 	if (env->envid.n)
-		field(out, "Original-Envelope-Id", "", env->envid);
+		field(req, out, "Original-Envelope-Id", "", env->envid);
 	queue_id_text(env->id, id);
-	field(out, "X-Postern-Queue-ID", "", span_str(id));
-	field(out, "X-Postern-Sender", "rfc822; ", env->reverse_path);
+	field(req, out, "X-Postern-Queue-ID", "", span_str(id));
+	address_field(req, out, "X-Postern-Sender", "rfc822; ", env->reverse_path);
 	if (env->helo.n)
-		field(out, "Received-From-MTA", "dns; ", env->helo);
-	date_field(out, "Arrival-Date", env->received_ms);
+		field(req, out, "Received-From-MTA", "dns; ", env->helo);
+	date_field(req, out, "Arrival-Date", env->received_ms);
 }
 
 /* "smtp; 550 5.1.1 text" for what the other side said, "X-Postern; text" for our own words. */
-static void diagnostic(struct buf *out, const struct attempt *last)
+static void diagnostic(const struct dsn_request *req, struct buf *out, const struct attempt *last)
 {
 	struct buf text;
 
@@ -99,7 +138,8 @@ static void diagnostic(struct buf *out, const struct attempt *last)
 			    last->enhanced.detail);
 	}
 	buf_add_span(&text, last->text);
-	field(out, "Diagnostic-Code", last->remote ? "smtp; " : "X-Postern; ", buf_span(&text));
+	field(
+	    req, out, "Diagnostic-Code", last->remote ? "smtp; " : "X-Postern; ", buf_span(&text));
 	buf_done(&text);
 }
 
@@ -116,6 +156,8 @@ static struct span address_type(struct span orcpt, char *type, size_t n)
 		good =
 		    ascii_is_alpha(orcpt.p[i]) || ascii_is_digit(orcpt.p[i]) || orcpt.p[i] == '-';
 	snprintf(type, n, "%.*s; ", good ? (int)semi : 6, good ? (const char *)orcpt.p : "rfc822");
+	if (span_eq_nocase(span_str(type), SPAN_LIT("utf-8; ")))
+		snprintf(type, n, "utf-8; ");
 	return span_skip(orcpt, (size_t)(semi + 1));
 }
 
@@ -129,33 +171,36 @@ static void write_rcpt(const struct dsn_request *req, const struct dsn_rcpt *d, 
 	if (rcpt->orcpt.n) {
 		char type[64];
 		struct span address = address_type(rcpt->orcpt, type, sizeof(type));
-		field(out, "Original-Recipient", type, address);
+		address_field(req, out, "Original-Recipient", type, address);
 	}
-	field(out, "Final-Recipient", "rfc822; ", rcpt->address);
-	field(out, "Action", "", span_str(actions[d->action]));
+	address_field(req, out, "Final-Recipient", "rfc822; ", rcpt->address);
+	field(req, out, "Action", "", span_str(actions[d->action]));
 	snprintf(
 	    text, sizeof(text), "%u.%u.%u", d->status.class_, d->status.subject, d->status.detail);
-	field(out, "Status", "", span_str(text));
+	field(req, out, "Status", "", span_str(text));
 	if (rcpt->last.remote && rcpt->last.host.n)
-		field(out, "Remote-MTA", "dns; ", rcpt->last.host);
-	diagnostic(out, &rcpt->last);
-	date_field(out, "Last-Attempt-Date", rcpt->last.at_ms);
+		field(req, out, "Remote-MTA", "dns; ", rcpt->last.host);
+	diagnostic(req, out, &rcpt->last);
+	date_field(req, out, "Last-Attempt-Date", rcpt->last.at_ms);
 	if (d->action == DSN_ACTION_DELAYED)
-		date_field(out, "Will-Retry-Until", d->will_retry_until_ms);
+		date_field(req, out, "Will-Retry-Until", d->will_retry_until_ms);
 	if (!rcpt->last.failure_code)
 		return;
 	failure = catalogue_failure(req->catalogue, rcpt->last.failure_code);
 	snprintf(text, sizeof(text), "%u", rcpt->last.failure_code);
-	field(out, "X-Postern-Failure-Code", "", span_str(text));
+	field(req, out, "X-Postern-Failure-Code", "", span_str(text));
 	if (failure)
-		field(out, "X-Postern-Acts", "", span_str(cat_acts_name(failure->acts)));
+		field(req, out, "X-Postern-Acts", "", span_str(cat_acts_name(failure->acts)));
 }
 
 void dsn_write_status(const struct dsn_request *req, struct buf *out)
 {
 	buf_add_str(out,
-	    "Content-Description: Delivery report\r\n"
-	    "Content-Type: message/delivery-status\r\n\r\n");
+	    req->global ? "Content-Description: Delivery report\r\n"
+			  "Content-Type: message/global-delivery-status\r\n"
+			  "Content-Transfer-Encoding: 8bit\r\n\r\n"
+			: "Content-Description: Delivery report\r\n"
+			  "Content-Type: message/delivery-status\r\n\r\n");
 	write_message(req, out);
 	for (size_t i = 0; i < req->rcpt_count; i++)
 		write_rcpt(req, &req->rcpts[i], out);

@@ -69,6 +69,7 @@ struct rcpt {
 	enum rcpt_status status;
 	uint32_t attempts;
 	int64_t next_ms; /* wall clock */
+	bool delay_told; /* the sender knows that it is late */
 	struct attempt last;
 };
 
@@ -80,10 +81,11 @@ struct envelope {
 	enum envelope_ret ret;
 	enum envelope_body body;
 	bool smtputf8;
-	bool require_tls;        /* only over verified TLS, RFC 8689 */
-	bool is_dsn;             /* ours: never earns another DSN */
-	uint64_t size;           /* octets of the body record */
-	struct span client_name; /* "unknown" when it has none */
+	bool require_tls;          /* only over verified TLS, RFC 8689 */
+	bool is_dsn;               /* ours: never earns another DSN */
+	bool is_postmaster_notice; /* for our postmaster: nobody hears of its failure */
+	uint64_t size;             /* octets of the body record */
+	struct span client_name;   /* "unknown" when it has none */
 	struct ip client_ip;
 	struct span helo;
 	struct span protocol; /* "ESMTP", RFC 3848 */

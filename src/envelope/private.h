@@ -12,13 +12,24 @@
 #include "envelope/envelope.h"
 #include "base/err.h"
 
-/* First octets of the records.  The version is 1 for both. */
-#define ENVELOPE_MAGIC   'E'
-#define STATE_MAGIC      'S'
-#define ENVELOPE_VERSION 1
+/* First octets of the records.  A record has the lowest version that holds what is in it, so that
+ * an older program reads on for as long as it can, and says why where it cannot. */
+#define ENVELOPE_MAGIC         'E'
+#define STATE_MAGIC            'S'
+#define ENVELOPE_VERSION       1
+#define ENVELOPE_VERSION_FLAGS 2 /* FLAG_POSTMASTER */
+#define STATE_VERSION          1
+#define STATE_VERSION_FLAGS    2 /* STATE_DELAY_TOLD */
 
 /* Of a recipient in the state record. */
-enum { STATE_HAS_ATTEMPT = 1, STATE_SAME_ATTEMPT = 2, STATE_REMOTE = 4, STATE_FLAGS = 7 };
+enum {
+	STATE_HAS_ATTEMPT = 1,
+	STATE_SAME_ATTEMPT = 2,
+	STATE_REMOTE = 4,
+	STATE_FLAGS = 7,
+	STATE_DELAY_TOLD = 8, /* from STATE_VERSION_FLAGS on */
+	STATE_FLAGS_2 = 15
+};
 
 /* What is left to read; `bad` stays set, and every later read gives nothing. */
 struct reader {

@@ -11,7 +11,14 @@
  */
 #include "envelope/private.h"
 
-enum { FLAG_SMTPUTF8 = 1, FLAG_DSN = 2, FLAG_REQUIRE_TLS = 4, FLAGS = 7 };
+enum {
+	FLAG_SMTPUTF8 = 1,
+	FLAG_DSN = 2,
+	FLAG_REQUIRE_TLS = 4,
+	FLAGS = 7,
+	FLAG_POSTMASTER = 8, /* from ENVELOPE_VERSION_FLAGS on */
+	FLAGS_2 = 15
+};
 
 /* Each recipient has at least two lengths and NOTIFY. */
 #define RCPT_OCTETS_MIN 3
@@ -24,13 +31,14 @@ static size_t ip_octets(unsigned family)
 int envelope_encode(const struct envelope *env, struct buf *out)
 {
 	buf_add_char(out, ENVELOPE_MAGIC);
-	buf_add_char(out, ENVELOPE_VERSION);
+	buf_add_char(out, env->is_postmaster_notice ? ENVELOPE_VERSION_FLAGS : ENVELOPE_VERSION);
 	put_number(out, env->id);
 	put_number(out, (uint64_t)env->received_ms);
 	put_number(out, env->size);
 	put_number(out,
 	    (env->smtputf8 ? FLAG_SMTPUTF8 : 0u) | (env->is_dsn ? FLAG_DSN : 0u) |
-		(env->require_tls ? FLAG_REQUIRE_TLS : 0u));
+		(env->require_tls ? FLAG_REQUIRE_TLS : 0u) |
+		(env->is_postmaster_notice ? FLAG_POSTMASTER : 0u));
 	put_number(out, env->body);
 	put_number(out, env->ret);
 	put_span(out, env->reverse_path);
@@ -103,20 +111,22 @@ int envelope_decode(struct span record, struct arena *arena, struct envelope *en
 {
 	struct reader r = { record.p, record.n, false };
 	struct envelope env = { 0 };
-	uint64_t flags;
+	uint64_t flags, version;
 	int err;
 
 	if (get_number(&r, 127) != ENVELOPE_MAGIC || r.bad)
 		return -ERR_CORRUPT;
-	if (get_number(&r, UINT64_MAX) != ENVELOPE_VERSION || r.bad)
+	version = get_number(&r, UINT64_MAX);
+	if (r.bad || (version != ENVELOPE_VERSION && version != ENVELOPE_VERSION_FLAGS))
 		return r.bad ? -ERR_CORRUPT : -ERR_VERSION;
 	env.id = get_number(&r, UINT64_MAX);
 	env.received_ms = (int64_t)get_number(&r, UINT64_MAX);
 	env.size = get_number(&r, UINT64_MAX);
-	flags = get_number(&r, FLAGS);
+	flags = get_number(&r, version == ENVELOPE_VERSION ? FLAGS : FLAGS_2);
 	env.smtputf8 = (flags & FLAG_SMTPUTF8) != 0;
 	env.is_dsn = (flags & FLAG_DSN) != 0;
 	env.require_tls = (flags & FLAG_REQUIRE_TLS) != 0;
+	env.is_postmaster_notice = (flags & FLAG_POSTMASTER) != 0;
 	env.body = (enum envelope_body)get_number(&r, ENVELOPE_BODY_BINARYMIME);
 	env.ret = (enum envelope_ret)get_number(&r, ENVELOPE_RET_HDRS);
 	env.reverse_path = get_span(&r);
@@ -131,7 +141,7 @@ int envelope_decode(struct span record, struct arena *arena, struct envelope *en
 	err = get_rcpts(&r, arena, &env);
 	if (err < 0)
 		return err;
-	if (r.n > 0)
+	if (r.n > 0 || (version == ENVELOPE_VERSION_FLAGS && !env.is_postmaster_notice))
 		return -ERR_CORRUPT;
 	*env_r = env;
 	return 0;

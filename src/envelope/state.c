@@ -39,15 +39,20 @@ static void put_attempt(struct buf *out, const struct attempt *a)
 
 int envelope_encode_state(const struct envelope *env, struct buf *out)
 {
+	bool told = false;
+
+	for (size_t i = 0; i < env->rcpt_count; i++)
+		told = told || env->rcpts[i].delay_told;
 	buf_add_char(out, STATE_MAGIC);
-	buf_add_char(out, ENVELOPE_VERSION);
+	buf_add_char(out, told ? STATE_VERSION_FLAGS : STATE_VERSION);
 	put_number(out, env->rcpt_count);
 	for (size_t i = 0; i < env->rcpt_count; i++) {
 		const struct rcpt *rcpt = &env->rcpts[i];
 		bool has = rcpt->last.at_ms != 0;
 		bool same = has && i > 0 && attempt_eq(&rcpt->last, &env->rcpts[i - 1].last);
 		unsigned flags = (has ? STATE_HAS_ATTEMPT : 0u) | (same ? STATE_SAME_ATTEMPT : 0u) |
-		    (has && rcpt->last.remote ? STATE_REMOTE : 0u);
+		    (has && rcpt->last.remote ? STATE_REMOTE : 0u) |
+		    (rcpt->delay_told ? STATE_DELAY_TOLD : 0u);
 
 		put_number(out, flags);
 		put_number(out, rcpt->status);
@@ -76,17 +81,19 @@ static void get_attempt(struct reader *r, struct attempt *a_r)
 		r->bad = true;
 }
 
-static void get_rcpt(struct reader *r, struct rcpt *rcpt, const struct rcpt *before)
+static void get_rcpt(
+    struct reader *r, struct rcpt *rcpt, const struct rcpt *before, unsigned flags_max)
 {
-	unsigned flags = (unsigned)get_number(r, STATE_FLAGS);
+	unsigned flags = (unsigned)get_number(r, flags_max);
 	bool has = flags & STATE_HAS_ATTEMPT, same = flags & STATE_SAME_ATTEMPT;
 
 	rcpt->status = (enum rcpt_status)get_number(r, RCPT_DELETED);
 	rcpt->attempts = (uint32_t)get_number(r, UINT32_MAX);
 	rcpt->next_ms = (int64_t)get_number(r, UINT64_MAX);
+	rcpt->delay_told = (flags & STATE_DELAY_TOLD) != 0;
 	rcpt->last = (struct attempt){ 0 };
 	if (!has) {
-		if (flags != 0)
+		if (flags & STATE_FLAGS)
 			r->bad = true;
 		return;
 	}
@@ -108,11 +115,14 @@ int envelope_decode_state(struct span record, struct arena *arena, struct envelo
 {
 	struct reader r = { record.p, record.n, false };
 	struct rcpt *rcpts;
+	uint64_t version;
+	bool told = false;
 	size_t n;
 
 	if (get_number(&r, 127) != STATE_MAGIC || r.bad)
 		return -ERR_CORRUPT;
-	if (get_number(&r, UINT64_MAX) != ENVELOPE_VERSION || r.bad)
+	version = get_number(&r, UINT64_MAX);
+	if (r.bad || (version != STATE_VERSION && version != STATE_VERSION_FLAGS))
 		return r.bad ? -ERR_CORRUPT : -ERR_VERSION;
 	n = (size_t)get_number(&r, r.n / RCPT_OCTETS_MIN);
 	if (r.bad || n != env->rcpt_count)
@@ -124,9 +134,12 @@ int envelope_decode_state(struct span record, struct arena *arena, struct envelo
 	if (!rcpts)
 		return -ERR_NOMEM;
 	memcpy(rcpts, env->rcpts, n * sizeof(*rcpts));
-	for (size_t i = 0; i < n && !r.bad; i++)
-		get_rcpt(&r, &rcpts[i], i > 0 ? &rcpts[i - 1] : NULL);
-	if (r.bad || r.n > 0)
+	for (size_t i = 0; i < n && !r.bad; i++) {
+		get_rcpt(&r, &rcpts[i], i > 0 ? &rcpts[i - 1] : NULL,
+		    version == STATE_VERSION ? STATE_FLAGS : STATE_FLAGS_2);
+		told = told || rcpts[i].delay_told;
+	}
+	if (r.bad || r.n > 0 || (version == STATE_VERSION_FLAGS && !told))
 		return -ERR_CORRUPT;
 	env->rcpts = rcpts;
 	return 0;

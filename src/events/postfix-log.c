@@ -432,12 +432,16 @@ static void bounced(struct writer *w)
 	char other[QUEUE_ID_TEXT_MAX];
 	const char *kind = "non-delivery";
 
+	bool copy = span_starts_nocase(ev->detail, SPAN_LIT("copy"));
+
 	if (span_eq(ev->detail, SPAN_LIT("success")))
 		kind = "delivery status";
-	else if (span_eq(ev->detail, SPAN_LIT("delay")))
+	else if (span_ends_nocase(ev->detail, SPAN_LIT("delay")))
 		kind = "delay";
 	queue_id_text(ev->other_id, other);
-	buf_addf(&w->text, "%s: sender %s notification: %s", w->id, kind, other);
+	copy = copy || span_eq(ev->detail, SPAN_LIT("double bounce"));
+	buf_addf(&w->text, "%s: %s %s notification: %s", w->id, copy ? "postmaster" : "sender",
+	    kind, other);
 	line_out(w, "bounce", POSTFIX_LOG_INFO);
 	put_active(w, other, SPAN_LIT(""), ev->size, 1);
 }

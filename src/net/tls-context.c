@@ -193,7 +193,7 @@ static int context_new(const SSL_METHOD *method, enum net_tls_version min, const
 		SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION); /* none: TLS 1.2 at most */
 	else if (ciphersuites && SSL_CTX_set_ciphersuites(ctx, ciphersuites) != 1)
 		r = fail_ssl(why, n, "no usable TLS 1.3 cipher suites in", ciphersuites);
-	if (r == 0 && SSL_CTX_set1_groups_list(ctx, groups) != 1)
+	if (r == 0 && SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)groups) != 1)
 		r = fail_ssl(why, n, "no usable groups in", groups);
 	if (r < 0) {
 		SSL_CTX_free(ctx);

@@ -320,7 +320,9 @@ int net_stream_tls_connect(
 	if (session_new(s, context, &t) < 0)
 		return -ERR_NOMEM;
 	SSL_set_connect_state(t->ssl);
-	if (name && (SSL_set_tlsext_host_name(t->ssl, name) != 1 || !(t->sni = strdup(name))))
+	if (name &&
+	    (SSL_set_tlsext_host_name(t->ssl, (char *)(uintptr_t)name) != 1 ||
+		!(t->sni = strdup(name))))
 		r = -ERR_NOMEM;
 	for (size_t i = 0; r == 0 && verify && verify[i]; i++)
 		if (i == VERIFY_MAX || !(t->names[i] = strdup(verify[i])))

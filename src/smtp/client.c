@@ -108,7 +108,8 @@ int smtp_client_feed(struct smtp_client *c, const uint8_t *buf, size_t len, uint
 		rc = smtp_reply_feed(&c->parser, octets, &used, &r);
 		octets = span_skip(octets, used);
 		if (rc < 0)
-			smtp_client_die(c, rc, NULL);
+			/* a reply without end is no limit of ours that a message could fit into */
+			smtp_client_die(c, rc == -ERR_LIMIT ? -ERR_PROTO : rc, NULL);
 		else if (rc > 0)
 			smtp_client_on_reply(c, r, now_ms);
 		else
@@ -204,6 +205,8 @@ static bool is_possible(
 	*o = (struct smtp_outcome){ .stage = CAT_STAGE_mail };
 	if (m->smtputf8 && !(c->extensions & SMTP_EXT_SMTPUTF8))
 		o->missing = SMTP_EXT_SMTPUTF8;
+	else if (m->need_8bit && !(c->extensions & SMTP_EXT_8BITMIME))
+		o->missing = SMTP_EXT_8BITMIME;
 	else if (m->body_binary && (~c->extensions & (SMTP_EXT_BINARYMIME | SMTP_EXT_CHUNKING)))
 		o->missing = SMTP_EXT_BINARYMIME;
 	else if (m->require_tls && !c->tls_verified)

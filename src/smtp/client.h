@@ -88,6 +88,7 @@ struct smtp_client_message {
 	struct span reverse_path;
 	uint64_t size;
 	bool body_8bit;   /* BODY=8BITMIME when offered */
+	bool need_8bit;   /* and it cannot go without */
 	bool body_binary; /* BODY=BINARYMIME, and by BDAT: octets go as they are; RFC 3030 */
 	bool smtputf8;    /* addresses or header need it; RFC 6531 */
 	bool require_tls; /* REQUIRETLS; RFC 8689 */
@@ -138,9 +139,9 @@ bool smtp_client_is_authenticated(const struct smtp_client *c);
 
 /*
  * READY or DONE: begin a message.  What the server lacks is seen here: it ends at once as DONE
- * with a local outcome in stage mail: -ERR_LIMIT (SIZE), -ERR_UNSUPPORTED (SMTPUTF8, BINARYMIME,
- * REQUIRETLS), -ERR_TLS (REQUIRETLS on a connection that is not verified TLS).
- * Returns the step, -ERR_INVAL (no recipients, an address with controls in it, more recipients than
+ * with a local outcome in stage mail: -ERR_LIMIT (SIZE), -ERR_UNSUPPORTED (SMTPUTF8, 8BITMIME,
+ * BINARYMIME, REQUIRETLS), -ERR_TLS (REQUIRETLS on a connection that is not verified TLS). Returns
+ * the step, -ERR_INVAL (no recipients, an address with controls in it, more recipients than
  * smtp_client_rcpt_max()), -ERR_NOMEM.
  */
 int smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m, uint64_t now_ms);

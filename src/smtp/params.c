@@ -8,6 +8,7 @@
  */
 #include "smtp/params.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "catalogue/reply_ids.h"
 #include "smtp/address.h"
 #include "smtp/server.h"
@@ -143,11 +144,85 @@ static int take_notify(struct span value, struct arena *arena, struct smtp_param
 	return 0;
 }
 
+static size_t put_utf8(uint8_t *to, uint32_t c)
+{
+	static const uint8_t lead[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	for (size_t i = n - 1; i > 0; i--, c >>= 6)
+		to[i] = (uint8_t)(0x80 | (c & 0x3f));
+	to[0] = (uint8_t)(n == 1 ? c : lead[n] | c);
+	return n;
+}
+
+/* The character of "\x{HEX}" at the start of s; octets read, or 0. */
+static size_t take_embedded(struct span s, uint32_t *c_r)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	ptrdiff_t close = span_find(s, '}');
+	uint32_t c = 0;
+
+	if (!span_starts_nocase(s, SPAN_LIT("\\x{")) || close < 5 || close > 9)
+		return 0;
+	for (ptrdiff_t i = 3; i < close; i++) {
+		const char *d = memchr(digits, ascii_upper(s.p[i]), 16);
+		if (!d)
+			return 0;
+		c = c << 4 | (uint32_t)(d - digits);
+	}
+	*c_r = c;
+	return c <= 0x10ffff ? (size_t)close + 1 : 0;
+}
+
+static bool is_printable_utf8(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 32 || s.p[i] == 127)
+			return false;
+	return utf8_valid(s);
+}
+
+/*
+ * An address of the type utf-8 (RFC 6533 3): UTF-8 as it is, or its characters as \x{HEX}. xtext's
+ * own "+HH" has no place there, but says nothing else either.
+ */
+static int decode_unitext(struct span value, struct arena *arena, struct span *out_r)
+{
+	uint8_t *out = arena_alloc(arena, value.n + 1);
+	size_t n = 0;
+
+	if (!out)
+		return -ERR_NOMEM;
+	while (value.n) {
+		uint32_t c = value.p[0];
+		size_t used = 1;
+		if (c == '\\' && !(used = take_embedded(value, &c)))
+			return -ERR_SYNTAX;
+		if (c == '+' && used == 1) {
+			struct span octet;
+			int rc = smtp_xtext_decode(
+			    span_of(value.p, value.n < 3 ? value.n : 3), arena, &octet);
+			if (rc < 0)
+				return rc;
+			out[n++] = octet.p[0];
+			used = 3;
+		} else if (used == 1) {
+			out[n++] = (uint8_t)c; /* an octet of UTF-8: judged with the others */
+		} else {
+			n += put_utf8(out + n, c);
+		}
+		value = span_skip(value, used);
+	}
+	*out_r = span_of(out, n);
+	return is_printable_utf8(*out_r) ? 0 : -ERR_SYNTAX;
+}
+
 /* "rfc822;xtext": the type is an atom, both halves say something; RFC 3461 4.2. */
 static int take_orcpt(struct span value, struct arena *arena, struct smtp_params *p)
 {
 	ptrdiff_t semicolon = span_find(value, ';');
-	struct span address;
+	struct span type, address, value_text;
+	bool unitext;
 	uint8_t *joined;
 	int rc;
 
@@ -156,17 +231,25 @@ static int take_orcpt(struct span value, struct arena *arena, struct smtp_params
 	for (ptrdiff_t i = 0; i < semicolon; i++)
 		if (!ascii_is_alpha(value.p[i]) && !ascii_is_digit(value.p[i]) && value.p[i] != '-')
 			return -ERR_SYNTAX;
-	rc = smtp_xtext_decode(span_skip(value, (size_t)semicolon + 1), arena, &address);
+	type = span_of(value.p, (size_t)semicolon);
+	unitext = span_eq_nocase(type, SPAN_LIT("utf-8"));
+	value_text = span_skip(value, (size_t)semicolon + 1);
+	rc = unitext ? decode_unitext(value_text, arena, &address)
+		     : smtp_xtext_decode(value_text, arena, &address);
 	if (rc < 0)
 		return rc;
-	if (address.n == 0 || !is_printable(address))
+	/* Postfix writes UTF-8 as xtext and calls it rfc822; it is what RFC 6533 means by utf-8. */
+	if (!unitext && !is_printable(address) && is_printable_utf8(address))
+		type = SPAN_LIT("utf-8");
+	else if (address.n == 0 || (!unitext && !is_printable(address)))
 		return -ERR_SYNTAX;
-	joined = arena_alloc(arena, (size_t)semicolon + 1 + address.n);
+	joined = arena_alloc(arena, type.n + 1 + address.n);
 	if (!joined)
 		return -ERR_NOMEM;
-	memcpy(joined, value.p, (size_t)semicolon + 1);
-	memcpy(joined + semicolon + 1, address.p, address.n);
-	p->orcpt = span_of(joined, (size_t)semicolon + 1 + address.n);
+	memcpy(joined, type.p, type.n);
+	joined[type.n] = ';';
+	memcpy(joined + type.n + 1, address.p, address.n);
+	p->orcpt = span_of(joined, type.n + 1 + address.n);
 	return 0;
 }
 

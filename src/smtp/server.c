@@ -387,6 +387,7 @@ static void granted(struct smtp_server *s, int code)
 		smtp_server_state_set(s, s->step.chunked ? SMTP_ST_CHUNK : SMTP_ST_BODY);
 		break;
 	case SMTP_STEP_STARTTLS:
+		smtp_server_txn_reset(s, false);
 		s->want_tls = true;
 		smtp_server_state_set(s, SMTP_ST_TLS);
 		break;

@@ -146,8 +146,8 @@ def nodemailer(port, way, mechanism, to, text):
     script = """
 const nodemailer = require('nodemailer'); const [port, way, mechanism, from, to, user, pass, ca] = process.argv.slice(2);
 let raw = ''; process.stdin.on('data', d => raw += d).on('end', () => {
-  const t = nodemailer.createTransport({ host: 'localhost', port: +port, name: 'client.test', secure: way === 'tls',
-    requireTLS: way === 'starttls', ignoreTLS: way === 'clear', tls: { ca: require('fs').readFileSync(ca) },
+  const t = nodemailer.createTransport({ host: '127.0.0.1', port: +port, name: 'client.test', secure: way === 'tls',
+    requireTLS: way === 'starttls', ignoreTLS: way === 'clear', tls: { servername: 'localhost', ca: require('fs').readFileSync(ca) },
     auth: mechanism ? { user, pass } : undefined, authMethod: mechanism || undefined });
   t.sendMail({ envelope: { from, to }, raw }, e => { if (e) { console.error(e); process.exit(1); } t.close(); });
 });

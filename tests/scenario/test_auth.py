@@ -356,8 +356,30 @@ def dovecot_is_asked_and_its_troubles_are_never_a_wrong_password(program):
             dovecot.close()
 
 
+def a_relay_host_is_convinced_by_scram(program):
+    """Two servers: the one relays through the other, which takes nothing but SCRAM-SHA-256."""
+    only_scram = TABLE.replace("}}", ', mechanisms: SCRAM-SHA-256}}')
+    secret = f"{certificates.name}/relay-password"
+    with server(program, auth=only_scram) as other:
+        for password, event in (("wrong", "deferred"), (PASSWORD, "delivered")):
+            with open(secret, "w", encoding="utf-8") as f:
+                f.write(password + "\n")
+            os.chmod(secret, 0o600)
+            extra = LOCAL.replace("example.test", "branch.test") + QUICK + (
+                'tls: {{ca_file: "{certs}/ca.pem"}}\nrelay_host: {{to: "127.0.0.1:{port}", tls_names: [localhost], auth: {{user: ann@example.test, '
+                'password_file: "{secret}"}}}}\n')
+            with Postern(program, extra=extra, certs=certificates.name, port=other.listeners[SUBMISSION], secret=secret) as p:
+                p.send("you@example.test", sender="ann@example.test")
+                e = p.event(event=event, recipient="you@example.test")
+                if event == "deferred":
+                    assert e["stage"] == "auth" and e["code"] == 535 and e["failure_code"] == 3004, e
+        taken = other.event(event="received", recipient="you@example.test")
+        assert taken["mechanism"] == "SCRAM-SHA-256" and taken["user"] == "ann@example.test", taken
+
+
 run([the_table_of_passwords_is_kept_by_a_command, each_mechanism_lets_a_user_in_under_tls,
      a_user_who_does_not_exist_is_told_nothing_else_than_a_wrong_password,
      nothing_goes_without_logging_in_and_nobody_logs_in_in_clear, secrets_are_nowhere_in_the_record, users_write_as_themselves,
      a_submission_gets_the_fields_that_it_lacks_and_relayed_mail_does_not, a_table_that_cannot_be_read_is_no_wrong_password,
-     dovecot_is_asked_and_its_troubles_are_never_a_wrong_password])
+     dovecot_is_asked_and_its_troubles_are_never_a_wrong_password,
+     a_relay_host_is_convinced_by_scram])

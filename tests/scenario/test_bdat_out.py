@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """BDAT to other hosts (RFC 3030): binary messages, chunks that are refused midway, and hosts that cannot."""
+import email
+
 from harness import BASE, LOCAL, QUICK, Postern, run, wait
 from peers import Mta
 
@@ -56,10 +58,37 @@ def a_binary_message_goes_octet_by_octet_in_chunks(program):
             assert "DATA" not in m["session"].commands
 
 
-def a_host_that_cannot_take_it_gets_nothing_and_the_sender_is_told(program):
+def a_host_that_cannot_take_it_gets_it_converted(program):
     for ehlo in (("PIPELINING", "8BITMIME"), ("CHUNKING",), ("BINARYMIME",)):
         with World(program, ehlo=ehlo) as w:
-            e = w.binary("a@out.test")
+            assert w.binary("a@out.test")["event"] == "delivered"
+            m = w.host.messages[0]
+            assert "BINARYMIME" not in m["mail"] and not any(c > 126 for c in m["data"])
+            got = email.message_from_bytes(m["data"])
+            assert got["Content-Transfer-Encoding"] == "quoted-printable"
+            assert got.get_payload(decode=True) == BINARY.split(b"\r\n\r\n", 1)[1], ehlo
+
+
+def a_binary_original_goes_back_in_lines(program):
+    extra = QUICK + "lab: {{enabled: true}}\n"
+    with World(program, extra) as w:
+        body = BINARY[:2000] + b"end"
+        assert w.binary("5.1.1@lab.test", body)["event"] == "failed"
+        [octets] = wait("the notification", lambda: w.postern.mailbox("you"))
+        assert b"\0" not in octets and max(map(len, octets.split(b"\n"))) < 998
+        original = list(email.message_from_bytes(octets).walk())[-1]
+        assert original["Subject"] == "binary" and original["Content-Transfer-Encoding"] == "quoted-printable"
+        assert original.get_payload(decode=True).replace(b"\r\n", b"\n") == body.split(b"\r\n\r\n", 1)[1]
+
+
+SEALED = (b"Subject: sealed\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n"
+          b"Content-Type: application/x\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\n\r\n--b--\r\n")
+
+
+def a_host_that_cannot_take_a_sealed_one_gets_nothing_and_the_sender_is_told(program):
+    for ehlo in (("PIPELINING", "8BITMIME"), ("CHUNKING",), ("BINARYMIME",)):
+        with World(program, ehlo=ehlo) as w:
+            e = w.binary("a@out.test", SEALED)
             assert (e["event"], e["enhanced"]) == ("failed", "5.6.3") and "BINARYMIME" in e["text"], e
             assert not w.host.messages and not any(c.startswith("MAIL") for s in w.host.sessions for c in s.commands)
             wait("the notification", lambda: [m for m in w.postern.mailbox("you") if b"5.6.3" in m])
@@ -102,6 +131,7 @@ def a_host_that_lies_about_chunks_delivers_nothing(program):
             assert e["event"] == "deferred" and e["stage"] == "message", (answer, e)
 
 
-run([a_binary_message_goes_octet_by_octet_in_chunks, a_host_that_cannot_take_it_gets_nothing_and_the_sender_is_told,
+run([a_binary_message_goes_octet_by_octet_in_chunks, a_host_that_cannot_take_it_gets_it_converted, a_binary_original_goes_back_in_lines,
+     a_host_that_cannot_take_a_sealed_one_gets_nothing_and_the_sender_is_told,
      text_goes_by_data_unless_the_operator_wants_chunks, a_small_message_is_one_chunk,
      a_chunk_refused_midway_stops_it_and_the_next_message_goes, a_host_that_lies_about_chunks_delivers_nothing])

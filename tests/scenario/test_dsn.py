@@ -213,7 +213,120 @@ def an_expired_message_keeps_its_last_real_cause(program):
         wait("the notifications", lambda: sum(m.count(b"Status: 5.4.7") for m in p.mailbox("you")) == 3)
 
 
-run([every_field_of_rfc_3464_is_there, ret_hdrs_returns_the_header_only, a_large_original_goes_back_as_its_header,
+LATE = LOCAL + LAB + ("delivery: {{retry_first: 100ms, retry_max: 1h, queue_lifetime: 2h, rcpt_timeout: 1s}}\n"
+                      "dsn: {{delay_after: {after}}}\n")
+
+
+def who_waits_long_is_told_once_and_between_attempts_too(program):
+    # The second attempt is an hour away, the notification is not.
+    extra = LATE.replace("retry_first: 100ms", "retry_first: 1h")
+    with Postern(program, extra, after="300ms") as p:
+        p.send("4.2.2@lab.test", mail=["ENVID=E2", "RET=FULL"], rcpt=["ORCPT=rfc822;old@lab.test"])
+        octets = notification(p)
+        m, (human, status, original) = parse(octets)
+        r = recipients(status)["4.2.2@lab.test"]
+        assert (r["Action"], r["Status"], r["Original-Recipient"]) == ("delayed", "4.2.2", "rfc822; old@lab.test"), r
+        for name in ("Remote-MTA", "Diagnostic-Code", "Last-Attempt-Date", "Will-Retry-Until"):
+            assert r[name], name
+        until = email.utils.parsedate_to_datetime(str(r["Will-Retry-Until"]))
+        arrival = email.utils.parsedate_to_datetime(str(status.get_payload()[0]["Arrival-Date"]))
+        assert abs((until - arrival).total_seconds() - 7200) <= 1, (until, arrival)
+        assert m["Subject"].startswith("Delayed mail") and "tried again" in human.get_content()
+        # Nothing is lost yet, so the header will do.
+        assert original.get_content_type() == "text/rfc822-headers"
+        assert p.event(event="bounced")["detail"] == "delay"
+        # Once: neither another attempt nor a restart tells it again.
+        p.stop()
+        p.start()
+        p.command("queue", "retry", "4.2.2@lab.test")
+        wait("a second attempt", lambda: len(p.events(event="deferred", recipient="4.2.2@lab.test")) == 2)
+        p.send("5.1.1@lab.test")
+        wait("the other's notification", lambda: len(p.events(event="bounced")) == 2)
+        assert [e["detail"] for e in p.events(event="bounced")] == ["delay", "failure"]
+        assert len(p.events(event="deferred")) == 2
+
+
+def nobody_is_told_of_a_delay_who_does_not_want_it(program):
+    with Postern(program, LATE, after="1ms") as p:
+        for notify in ("NEVER", "FAILURE", "SUCCESS"):
+            p.send(f"4.2.2@lab.test", rcpt=["NOTIFY=" + notify])
+        p.send("4.2.2@lab.test", sender="<>")
+        wait("later attempts", lambda: sum(e["attempts"] == 2 for e in p.events(event="deferred")) == 4)
+        assert not p.events(event="bounced")
+        p.send("4.2.2@lab.test", rcpt=["NOTIFY=DELAY"])
+        p.event(event="bounced", detail="delay")
+    with Postern(program, LATE, after="0") as p:
+        p.send("4.2.2@lab.test")
+        wait("later attempts", lambda: [e for e in p.events(event="deferred") if e["attempts"] == 2])
+        assert not p.events(event="bounced")
+
+
+def international_mail_is_told_of_in_utf8(program):
+    with Postern(program, LOCAL + LAB + QUICK) as p:
+        r = p.raw()
+        r.reply()
+        r.say("EHLO client.test")
+        for line in ("MAIL FROM:<you@example.test> SMTPUTF8 BODY=8BITMIME RET=FULL",
+                     "RCPT TO:<5.1.1@lab.test> ORCPT=utf-8;\u00e9ric@old.test",
+                     "RCPT TO:<5.7.1@lab.test> ORCPT=utf-8;\\x{E9}ric\\x{2B}x@old.test", "DATA"):
+            r.send(line.encode() + b"\r\n")
+            assert r.reply()[0] in "23", line
+        r.send("Subject: Gr\u00fc\u00dfe\r\n\r\nK\u00f6rper\r\n.\r\n".encode())
+        assert r.reply().startswith("250")
+        for line in ("MAIL FROM:<you@example.test>", "RCPT TO:<5.1.1@lab.test> ORCPT=utf-8;\\x{D800}@old.test"):
+            answer = r.say(line)
+        assert answer.startswith("501"), answer
+        r.close()
+        octets = notification(p)
+        m = email.message_from_bytes(octets, policy=email.policy.default)
+        human, status, original = m.iter_parts()
+        assert [x.get_content_type() for x in (human, status, original)] == [
+            "text/plain", "message/global-delivery-status", "message/global"]
+        assert all(x["Content-Transfer-Encoding"] == "8bit" for x in (m, human, status, original))
+        text = octets.decode()
+        assert "Original-Recipient: utf-8; \u00e9ric@old.test" in text and "utf-8; \u00e9ric\\x{2B}x@old.test" in text, text
+        assert "Subject: Gr\u00fc\u00dfe" in text and "K\u00f6rper" in text
+
+
+COPIES = "dsn: {{postmaster_copies: [bounce, delay, double_bounce], delay_after: 1ms}}\n"
+
+
+def the_postmaster_gets_copies_of_the_header(program):
+    with Postern(program, LOCAL + LAB + QUICK + COPIES) as p:
+        p.send(["5.1.1@lab.test", "4.2.2@lab.test"], mail=["RET=FULL"])
+        details = lambda: sorted(e["detail"] for e in p.events(event="bounced"))
+        copies = wait("copies", lambda: (lambda b: b if sum(x.count(b"Action:") for x in b) == 2 else None)(
+            p.mailbox("postmaster")))
+        octets = b"".join(copies)
+        assert b"Hello." not in octets and octets.count(b"Subject: hello") == len(copies)
+        for c in copies:
+            m, (human, status, original) = parse(c)
+            assert m["To"] == "postmaster@example.test" and m["Subject"].startswith("Postmaster copy: ")
+            assert original.get_content_type() == "text/rfc822-headers"
+        assert {r["Action"] for c in copies for r in parse(c)[1][1].get_payload()[1:]} == {"failed", "delayed"}
+        assert set(details()) <= {"failure", "delay", "copy of failure", "copy of delay"} and len(details()) >= 2
+
+
+def a_notification_without_a_way_goes_to_the_postmaster_once(program):
+    # Its failure is the end of it.
+    local = LOCAL.replace("}}", ', postmaster: "5.7.1@lab.test"}}')
+    with Postern(program, local + LAB + QUICK + COPIES) as p:
+        p.send("5.1.1@lab.test", sender="<>")
+        p.event(event="dsn_undeliverable", recipient="5.7.1@lab.test")
+        wait("an empty queue", lambda: "0 recipients" in p.command("queue", "list"))
+        assert len(p.events(event="bounced")) == 1
+    with Postern(program, LOCAL + LAB + QUICK + COPIES) as p:
+        p.send("5.1.1@lab.test", sender="<>")
+        e = p.event(event="bounced")
+        assert e["detail"] == "double bounce" and e["recipient"] == "postmaster@example.test", e
+        [octets] = wait("it", lambda: p.mailbox("postmaster"))
+        m, (human, status, original) = parse(octets)
+        assert m["Subject"].startswith("Postmaster, no sender") and "no sender" in human.get_content()
+        assert recipients(status)["5.1.1@lab.test"]["Action"] == "failed"
+
+
+run([international_mail_is_told_of_in_utf8, who_waits_long_is_told_once_and_between_attempts_too, nobody_is_told_of_a_delay_who_does_not_want_it,
+     the_postmaster_gets_copies_of_the_header, a_notification_without_a_way_goes_to_the_postmaster_once, every_field_of_rfc_3464_is_there, ret_hdrs_returns_the_header_only, a_large_original_goes_back_as_its_header,
      notify_never_is_silent, a_failure_from_the_null_sender_is_an_event_not_a_notification,
      success_is_told_to_who_asked_of_what_ends_here, a_host_without_dsn_makes_it_relayed,
      one_notification_tells_of_failures_first_and_of_successes_below,

@@ -123,7 +123,8 @@ static bool play(const struct row *row, size_t way, unsigned extensions)
 		bool form = strcmp(row->absent, "bad_syntax") == 0;
 		bool valid = strcmp(id, "mail_ok") == 0 || strcmp(id, "rcpt_ok") == 0 ||
 		    strcmp(id, "auth_first") == 0;
-		if (strcmp(id, "tls_already_active") != 0 && (form || strcmp(id, "helo_first") != 0) && (!parameter || form || valid)) {
+		if (strcmp(id, "tls_already_active") != 0 &&
+		    (form || strcmp(id, "helo_first") != 0) && (!parameter || form || valid)) {
 			id = row->absent;
 			after = strstr(id, "_closing") ? SMTP_ST_CLOSED : ways[way].state;
 		}

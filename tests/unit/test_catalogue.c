@@ -41,8 +41,8 @@ static void letters_beyond_ascii_are_shown_only_to_who_can_read_them(void **stat
 	(void)state;
 	/* two letters, half a letter, a control of C1 */
 	a.field[REPLY_FIELD_recipient] = SPAN_LIT("\xc3\xa4\xe4\xbe\x8b@x.test \xe4\xbe \xc2\x85");
-	assert_non_null(strstr(
-	    render(catalogue_builtin(), REPLY_RELAY_DENIED, &f, &a, NULL), "<?????@x.test ?\? ?\?>"));
+	assert_non_null(strstr(render(catalogue_builtin(), REPLY_RELAY_DENIED, &f, &a, NULL),
+	    "<?????@x.test ?\? ?\?>"));
 	f.utf8 = true;
 	assert_non_null(strstr(render(catalogue_builtin(), REPLY_RELAY_DENIED, &f, &a, NULL),
 	    "<\xc3\xa4\xe4\xbe\x8b@x.test ?\? ?\?>"));

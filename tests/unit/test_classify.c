@@ -75,6 +75,7 @@ static void a_trouble_without_reply_gets_what_the_design_says(void **state)
 		{ CLASSIFY_AUTH, 3004, false },
 		{ CLASSIFY_UTF8, 4002, true },
 		{ CLASSIFY_BINARY, 4002, true },
+		{ CLASSIFY_8BIT, 4002, true },
 		{ CLASSIFY_REQUIRETLS, 4002, true },
 		{ CLASSIFY_REQUIRETLS_CLEAR, 4002, true },
 	};

@@ -15,6 +15,7 @@ static void the_best_mechanism_of_those_offered_is_chosen(void **state)
 	} rows[] = {
 		{ "PLAIN LOGIN", "PLAIN" },
 		{ "login plain", "PLAIN" },
+		{ "PLAIN SCRAM-SHA-1 SCRAM-SHA-256-PLUS SCRAM-SHA-256", "SCRAM-SHA-256" },
 		{ "CRAM-MD5 LOGIN", "LOGIN" },
 		{ "  LOGIN  ", "LOGIN" },
 		{ "XPLAIN PLAINX", NULL },
@@ -66,12 +67,47 @@ static void login_answers_two_questions_whatever_their_words(void **state)
 	buf_done(&out);
 }
 
+static void scram_hashes_no_longer_than_it_should_for_anybody(void **state)
+{
+	static const struct {
+		const char *iterations;
+		int result;
+	} rows[] = { { "i=4096", 0 }, { "i=50001", -ERR_AUTH }, { "i=4294967296", -ERR_AUTH },
+		{ "i=-1", -ERR_AUTH }, { "i=", -ERR_AUTH }, { "x=4096", -ERR_AUTH } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct deliver_auth x;
+		struct buf out;
+		char challenge[200];
+		struct span nonce;
+		buf_init(&out, 1000);
+		assert_int_equal(
+		    deliver_auth_choose(&x, SPAN_LIT("SCRAM-SHA-256"), "user", "pencil"), 0);
+		assert_int_equal(deliver_auth_initial(&x, &out), 1);
+		/* "n,,n=user,r=NONCE": the server's nonce begins with ours */
+		nonce = span_skip(buf_span(&out), (size_t)span_rfind(buf_span(&out), '=') + 1);
+		snprintf(challenge, sizeof(challenge), "r=%.*sserver,s=W22ZaJ0SNY7soEsUEjb6gQ==,%s",
+		    SPAN_FMT(nonce), rows[i].iterations);
+		buf_reset(&out);
+		assert_int_equal(
+		    deliver_auth_respond(&x, span_str(challenge), &out), rows[i].result);
+		/* a server that cannot prove itself is not believed */
+		if (rows[i].result == 0)
+			assert_int_equal(
+			    deliver_auth_respond(&x, SPAN_LIT("v=AAAA"), &out), -ERR_AUTH);
+		deliver_auth_done(&x);
+		buf_done(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_best_mechanism_of_those_offered_is_chosen),
 		cmocka_unit_test(plain_says_all_at_once_and_nothing_more),
 		cmocka_unit_test(login_answers_two_questions_whatever_their_words),
+		cmocka_unit_test(scram_hashes_no_longer_than_it_should_for_anybody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

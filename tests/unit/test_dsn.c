@@ -148,12 +148,119 @@ static void lines_stay_within_998_octets_whatever_the_reply(void **state)
 	buf_done(&out);
 }
 
+/* What stands behind a name in the text, without its line end. */
+static bool has_field(const char *text, const char *line)
+{
+	char whole[300];
+
+	snprintf(whole, sizeof(whole), "\n%s\r\n", line);
+	return strstr(text, whole) != NULL;
+}
+
+static void what_came_by_smtputf8_is_told_of_in_utf8(void **state)
+{
+	struct rcpt r = make_rcpt();
+	struct envelope env = { .reverse_path = SPAN_LIT("j\xc3\xb6rg@example.net"),
+		.smtputf8 = true };
+	struct dsn_request req = { .header = SPAN_LIT("Subject: Gr\xc3\xbc\xc3\x9f\x65\r\n") };
+	struct buf out;
+	const char *text;
+
+	(void)state;
+	r.address = SPAN_LIT("\xc3\xa9ric+x@b\xc3\xbc\x63her.example");
+	r.orcpt = SPAN_LIT("utf-8;\xe7\x94\xb2\\@example.org");
+	r.last.text = SPAN_LIT("kein Postfach f\xc3\xbcr \xff");
+	text = write(&r, &env, &req, &out);
+	assert_true(has_field(text, "Content-Type: message/global-delivery-status"));
+	assert_true(has_field(text, "Content-Type: message/global-headers"));
+	assert_true(has_field(text, "Content-Type: text/plain; charset=utf-8"));
+	assert_true(has_field(
+	    text, "Final-Recipient: utf-8; \xc3\xa9ric\\x{2B}x@b\xc3\xbc\x63her.example"));
+	assert_true(has_field(text, "Original-Recipient: utf-8; \xe7\x94\xb2\\x{5C}@example.org"));
+	assert_true(has_field(text, "X-Postern-Sender: utf-8; j\xc3\xb6rg@example.net"));
+	assert_true(has_field(text, "Diagnostic-Code: smtp; 550 5.1.1 kein Postfach f\xc3\xbcr ?"));
+	assert_true(has_field(text, "To: <j\xc3\xb6rg@example.net>"));
+	/* nothing but the address makes the header one that needs SMTPUTF8 */
+	assert_non_null(
+	    strstr(text, "Subject: Undelivered mail: \\x{E9}ric+x@b\\x{FC}cher.example\r\n"));
+	buf_done(&out);
+}
+
+static void without_smtputf8_characters_of_addresses_are_written_in_ascii(void **state)
+{
+	struct rcpt r = make_rcpt();
+	struct envelope env = { .reverse_path = SPAN_LIT("bob@example.net") };
+	struct dsn_request req = { .header = SPAN_LIT("Subject: hello\r\n") };
+	struct buf out;
+	const char *text;
+
+	(void)state;
+	r.address = SPAN_LIT("\xc3\xa9ric@example.org");
+	r.orcpt = SPAN_LIT("UTF-8;\xf0\x9f\x93\xac@example.org");
+	text = write(&r, &env, &req, &out);
+	assert_true(has_field(text, "Content-Type: message/delivery-status"));
+	assert_true(has_field(text, "Final-Recipient: utf-8; \\x{E9}ric@example.org"));
+	assert_true(has_field(text, "Original-Recipient: utf-8; \\x{1F4EC}@example.org"));
+	assert_non_null(strstr(text, "<\\x{E9}ric@example.org>"));
+	for (const char *p = text; *p; p++)
+		assert_true((uint8_t)*p < 0x80);
+	buf_done(&out);
+}
+
+static void smtputf8_alone_changes_nothing(void **state)
+{
+	struct rcpt r = make_rcpt();
+	struct envelope env = { .reverse_path = SPAN_LIT("bob@example.net"), .smtputf8 = true };
+	struct dsn_request req = { .header = SPAN_LIT("Subject: hello\r\n") };
+	struct buf out;
+	const char *text;
+
+	(void)state;
+	text = write(&r, &env, &req, &out);
+	assert_null(strstr(text, "message/global"));
+	assert_null(strstr(text, "utf-8"));
+	buf_done(&out);
+}
+
+static void every_action_has_its_word(void **state)
+{
+	static const char *const words[] = { "Action: failed", "Action: delayed",
+		"Action: delivered", "Action: relayed", "Action: expanded" };
+	struct rcpt r = make_rcpt();
+	struct envelope env = { .reverse_path = SPAN_LIT("bob@example.net") };
+	struct dsn_rcpt d = {
+		.rcpt = &r, .status = { 2, 0, 0 }, .will_retry_until_ms = 784111777000
+	};
+	struct dsn_request req = { .catalogue = catalogue_builtin(),
+		.hostname = "mx.example.net",
+		.env = &env,
+		.rcpts = &d,
+		.rcpt_count = 1 };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		struct buf out;
+		d.action = (enum dsn_action)i;
+		buf_init(&out, 1 << 20);
+		assert_int_equal(dsn_write(&req, &out), 0);
+		assert_true(has_field(buf_cstr(&out), words[i]));
+		assert_int_equal(has_field(buf_cstr(&out),
+				     "Will-Retry-Until: Sun, 6 Nov 1994 08:49:37 +0000 (UTC)"),
+		    d.action == DSN_ACTION_DELAYED);
+		buf_done(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_fields_are_there),
 		cmocka_unit_test(a_peer_cannot_inject_header_fields_or_parts),
 		cmocka_unit_test(an_original_that_holds_the_boundary_gets_another),
+		cmocka_unit_test(what_came_by_smtputf8_is_told_of_in_utf8),
+		cmocka_unit_test(without_smtputf8_characters_of_addresses_are_written_in_ascii),
+		cmocka_unit_test(smtputf8_alone_changes_nothing),
+		cmocka_unit_test(every_action_has_its_word),
 		cmocka_unit_test(lines_stay_within_998_octets_whatever_the_reply),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,8 @@ static void a_message_record_comes_back_whole(void **state)
 	assert_int_equal(envelope_encode(&env, &rec), 0);
 	assert_int_equal(envelope_decode(buf_span(&rec), &arena, &got), 0);
 	assert_true(got.id == env.id && got.received_ms == env.received_ms && got.size == env.size);
-	assert_true(got.ret == env.ret && got.body == env.body && got.smtputf8 && got.require_tls && !got.is_dsn);
+	assert_true(got.ret == env.ret && got.body == env.body && got.smtputf8 && got.require_tls &&
+	    !got.is_dsn);
 	assert_true(ip_eq(&got.client_ip, &env.client_ip));
 	assert_true(span_eq(got.reverse_path, env.reverse_path) && span_eq(got.envid, env.envid));
 	assert_true(span_eq(got.client_name, env.client_name) && span_eq(got.helo, env.helo));
@@ -170,11 +171,49 @@ static void every_cut_is_refused_and_every_flip_is_safe(void **state)
 				rec.data[rec.start + n] = was;
 			}
 		}
-		rec.data[rec.start + 1] = 2;
+		rec.data[rec.start + 1] = 3;
 		assert_int_equal(
 		    decode_exactly(buf_span(&rec).p, buf_len(&rec), s, &env), -ERR_VERSION);
 	}
 	buf_done(&rec);
+}
+
+static void what_only_a_newer_program_knows_raises_the_version_and_nothing_else_does(void **state)
+{
+	struct envelope env = sample(), got;
+	struct arena arena;
+	struct buf rec;
+
+	(void)state;
+	arena_init(&arena, 65536);
+	buf_init(&rec, 65536);
+	assert_int_equal(envelope_encode_state(&env, &rec), 0);
+	assert_int_equal(buf_span(&rec).p[1], 1);
+	/* a version that holds nothing of its own is not its spelling */
+	rec.data[rec.start + 1] = 2;
+	assert_int_equal(envelope_decode_state(buf_span(&rec), &arena, &env), -ERR_CORRUPT);
+	buf_reset(&rec);
+	env.rcpts[1].delay_told = true;
+	assert_int_equal(envelope_encode_state(&env, &rec), 0);
+	assert_int_equal(buf_span(&rec).p[1], 2);
+	got = env;
+	assert_int_equal(envelope_decode_state(buf_span(&rec), &arena, &got), 0);
+	assert_true(
+	    !got.rcpts[0].delay_told && got.rcpts[1].delay_told && !got.rcpts[2].delay_told);
+	/* in an old record the flag is damage */
+	rec.data[rec.start + 1] = 1;
+	assert_int_equal(envelope_decode_state(buf_span(&rec), &arena, &got), -ERR_CORRUPT);
+	buf_reset(&rec);
+	assert_int_equal(envelope_encode(&env, &rec), 0);
+	assert_int_equal(buf_span(&rec).p[1], 1);
+	buf_reset(&rec);
+	env.is_postmaster_notice = true;
+	assert_int_equal(envelope_encode(&env, &rec), 0);
+	assert_int_equal(buf_span(&rec).p[1], 2);
+	assert_int_equal(envelope_decode(buf_span(&rec), &arena, &got), 0);
+	assert_true(got.is_postmaster_notice);
+	buf_done(&rec);
+	arena_done(&arena);
 }
 
 static void a_huge_count_of_recipients_takes_no_memory(void **state)
@@ -297,6 +336,8 @@ int main(void)
 		cmocka_unit_test(a_message_record_comes_back_whole),
 		cmocka_unit_test(a_state_is_laid_over_its_envelope),
 		cmocka_unit_test(every_cut_is_refused_and_every_flip_is_safe),
+		cmocka_unit_test(
+		    what_only_a_newer_program_knows_raises_the_version_and_nothing_else_does),
 		cmocka_unit_test(a_huge_count_of_recipients_takes_no_memory),
 		cmocka_unit_test(
 		    a_message_is_finished_when_every_recipient_is_and_due_with_the_earliest),

@@ -227,6 +227,23 @@ static void nothing_is_read_between_starttls_and_the_handshake(void **state)
 	smtp_server_free(&s);
 }
 
+/* A chunk before STARTTLS must not be the beginning of the first message behind it. */
+static void nothing_of_a_message_in_clear_is_part_of_one_under_tls(void **state)
+{
+	struct smtp_server_options o = options();
+	struct smtp_host h;
+
+	(void)state;
+	smtp_host_init(&h, &o);
+	smtp_host_say(
+	    &h, "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\na\r\nSTARTTLS\r\n");
+	smtp_host_forget(&h);
+	smtp_host_say(&h, "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3 LAST\r\nb\r\n");
+	assert_string_equal(smtp_host_log(&h), "EHLO(x) MAIL(a@b) RCPT(c@d) BDAT MESSAGE");
+	assert_string_equal(buf_cstr(&h.message), "b\r\n");
+	smtp_host_done(&h);
+}
+
 static void a_client_that_leaves_within_auth_ends_the_exchange(void **state)
 {
 	struct smtp_server_options o = options();
@@ -302,6 +319,7 @@ int main(void)
 		cmocka_unit_test(a_response_is_wiped_when_its_step_ends),
 		cmocka_unit_test(tls_forgets_who_had_greeted_and_authenticated),
 		cmocka_unit_test(nothing_is_read_between_starttls_and_the_handshake),
+		cmocka_unit_test(nothing_of_a_message_in_clear_is_part_of_one_under_tls),
 		cmocka_unit_test(a_client_that_leaves_within_auth_ends_the_exchange),
 		cmocka_unit_test(xclient_makes_the_session_another_clients),
 		cmocka_unit_test(protocols_have_the_names_of_rfc_3848_and_6531),

@@ -297,11 +297,79 @@ static void parameters_each_have_their_own_refusal(void **state)
 		{ " NOTIFY=DELAY NOTIFY=DELAY", RCPT, DSN, REPLY_BAD_NOTIFY, "NOTIFY=DELAY" },
 		{ " NOTIFY=DELAY", RCPT, 0, REPLY_DSN_DISABLED, "NOTIFY=DELAY" },
 		{ " ORCPT=rfc822;a@b", RCPT, DSN, -1, NULL },
+		{ " ORCPT=rfc822;k+C3+A4the@b", RCPT, DSN, -1, NULL },
+		{ " ORCPT=rfc822;k+C3the@b", RCPT, DSN, REPLY_BAD_ORCPT, "ORCPT=rfc822;k+C3the@b" },
 		{ " ORCPT=rfc822;", RCPT, DSN, REPLY_BAD_ORCPT, "ORCPT=rfc822;" },
 		{ " ORCPT=;a@b", RCPT, DSN, REPLY_BAD_ORCPT, "ORCPT=;a@b" },
 		{ " ORCPT=a@b", RCPT, DSN, REPLY_BAD_ORCPT, "ORCPT=a@b" },
 		{ " ORCPT=rf c;a@b", RCPT, DSN, REPLY_BAD_ORCPT, "ORCPT=rf" },
 		{ " ORCPT=rfc822;a+0Ab", RCPT, DSN, REPLY_BAD_ORCPT, "ORCPT=rfc822;a+0Ab" },
+		{ " ORCPT="
+		  "utf-8;a\\x{E9}\\x{1F4EC}@b",
+		    RCPT, DSN, -1, NULL },
+		{ " ORCPT="
+		  "utf-8;a\xc3\xa9@b",
+		    RCPT, DSN, -1, NULL },
+		{ " ORCPT="
+		  "utf-8;\\x{D800}@b",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;\\x{D800}@b" },
+		{ " ORCPT="
+		  "utf-8;\\x{110000}@b",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;\\x{110000}@b" },
+		{ " ORCPT="
+		  "utf-8;\\x{}@b",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;\\x{}@b" },
+		{ " ORCPT="
+		  "utf-8;\\x{E9@b",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;\\x{E9@b" },
+		{ " ORCPT="
+		  "utf-8;\\x{0A}@b",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;\\x{0A}@b" },
+		{ " ORCPT="
+		  "utf-8;\\y@b",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;\\y@b" },
+		{ " ORCPT="
+		  "utf-8;a\\",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;a\\" },
+		{ " ORCPT="
+		  "utf-8;a+",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;a+" },
+		{ " ORCPT="
+		  "utf-8;a+0",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;a+0" },
+		{ " ORCPT="
+		  "utf-8;a+FF",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;a+FF" },
+		{ " ORCPT="
+		  "utf-8;a\xc3",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "utf-8;a\xc3" },
+		{ " ORCPT="
+		  "rfc822;\xc3\xa9@b",
+		    RCPT, DSN, REPLY_BAD_ORCPT,
+		    "ORCPT="
+		    "rfc822;\xc3\xa9@b" },
 		{ " SIZE=1", RCPT, DSN, REPLY_UNSUPPORTED_OPTION, "SIZE=1" },
 	};
 
@@ -346,6 +414,11 @@ static void parameters_are_decoded(void **state)
 	    0);
 	assert_int_equal(p.notify, SMTP_NOTIFY_DELAY | SMTP_NOTIFY_FAILURE);
 	assert_span(p.orcpt, "rfc822;x+y@z");
+	assert_int_equal(
+	    smtp_params_parse(SPAN_LIT("ORCPT=UTF-8;\\x{e9}\\x{2B}\\x{20ac}+C3+A9\xc3\xa9@z"),
+		SMTP_PARAMS_RCPT, SMTP_EXT_DSN, &arena, &p, &reply, &bad),
+	    0);
+	assert_span(p.orcpt, "UTF-8;\xc3\xa9+\xe2\x82\xac\xc3\xa9\xc3\xa9@z");
 	arena_done(&arena);
 }
 
