@@ -109,7 +109,7 @@ def a_list_has_its_owner_as_sender(program):
 
 
 def owners_of_many_lists_share_no_message(program):
-    names = "".join(f"l{i}: ann\nowner-l{i}: bob\n" for i in range(101)) + \
+    names = "".join(f"l{i}: u{i}\nowner-l{i}: bob\n" for i in range(101)) + \
         "all: " + ", ".join(f"l{i}" for i in range(101)) + "\n"
     with server(program, NAMES + names) as s:
         with s.smtp() as c:
@@ -119,8 +119,8 @@ def owners_of_many_lists_share_no_message(program):
             codes = [c.rcpt(f"l{i}@example.test")[0] for i in range(101)]
             assert codes == [250] * 100 + [452], codes
             assert c.data(b"Subject: x\r\n\r\nx\r\n")[0] == 250
-        letters = got(s, "ann", 100)
-        assert len({line for x in letters for line in x.splitlines() if line.startswith(b"Return-Path")}) == 100
+        for i in range(100):
+            assert b"Return-Path: <owner-l%d@" % i in got(s, f"u{i}", 1)[0]
 
 
 def a_bounce_to_an_owner_follows_its_alias(program):
