@@ -49,5 +49,7 @@ void daemon_command_aliases(struct daemon *d, struct control_call *call)
 {
 	int r = d->shared.aliases ? alias_files_reload(d->shared.aliases, answer_line, call) : 0;
 
+	if (d->pickup)
+		pickup_all(d->pickup);
 	control_end(call, r == 0 ? NULL : "the tables of aliases as they were stay in force");
 }

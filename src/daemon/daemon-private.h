@@ -77,6 +77,7 @@ int daemon_flush_domain(struct daemon *d, struct span domain, bool below); /* an
  * letter at hand; NULL is fine.  Main thread. */
 int pickup_start(struct daemon *d, struct pickup **p_r);
 void pickup_stop(struct pickup **p);
+void pickup_all(struct pickup *p); /* look again at what could not be taken */
 
 /* aliases.c: `newaliases` */
 void daemon_command_aliases(struct daemon *d, struct control_call *call);

@@ -46,6 +46,8 @@ struct pickup {
 	bool running;
 	int stop_fd, wake_fd, dir_fd;
 	_Atomic bool stopping;
+	_Atomic bool all;   /* also those that were put off */
+	struct map put_off; /* names of files that could not be taken; ours */
 	/* what the writer thread says */
 	pthread_mutex_t lock;
 	pthread_cond_t done;
@@ -281,7 +283,8 @@ static void wait_for(struct part *part)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static int commit(struct item *it, struct part *part)
+/* Hand it to the writer, who answers in on_done(). */
+static int submit(struct item *it, struct part *part)
 {
 	struct daemon *d = it->pickup->daemon;
 	char id[QUEUE_ID_TEXT_MAX], date[CLOCK_RFC5322_MAX];
@@ -310,8 +313,6 @@ static int commit(struct item *it, struct part *part)
 		part->op = (struct spool_op){ .done = on_done, .arg = part };
 		spool_commit(d->spool, env->id, buf_span(&record), buf_span(&prefix), &part->draft,
 		    env->received_ms, false, &part->op);
-		wait_for(part);
-		r = part->err;
 	}
 	buf_done(&record);
 	buf_done(&prefix);
@@ -364,6 +365,23 @@ static void announce(struct item *it, const struct envelope *env)
 	net_loop_post(a->worker->loop, &a->task);
 }
 
+/* All at once: they go into one batch, and are on disk together or not at all, as a rule. */
+static int commit_all(struct item *it)
+{
+	size_t given = 0;
+	int r = 0;
+
+	while (r == 0 && given < it->part_count)
+		if ((r = submit(it, &it->parts[given])) == 0)
+			given++;
+	for (size_t i = 0; i < given; i++) {
+		wait_for(&it->parts[i]);
+		if (it->parts[i].err < 0)
+			r = it->parts[i].err;
+	}
+	return r;
+}
+
 static int take(struct item *it)
 {
 	struct daemon *d = it->pickup->daemon;
@@ -384,8 +402,8 @@ static int take(struct item *it)
 	queue_recipients_done(&set);
 	if (r == 0)
 		r = read_body(it);
-	for (size_t i = 0; r == 0 && i < it->part_count; i++)
-		r = commit(it, &it->parts[i]);
+	if (r == 0)
+		r = commit_all(it);
 	/* Only now: whatever fails before, the file is still the letter. */
 	if (r == 0 && unlinkat(it->pickup->dir_fd, it->name, 0) < 0 && errno != ENOENT)
 		r = err_from_errno(errno);
@@ -407,13 +425,37 @@ static void set_aside(struct item *it, int err)
 		notice(p, it->name, text, it->sub.sender);
 }
 
+/* Not with each letter that somebody sends, but each minute, or when the tables are new. */
+static void put_off(struct pickup *p, const char *name)
+{
+	char *key = strdup(name);
+
+	if (key && map_put(&p->put_off, span_str(key), key) < 0)
+		free(key);
+}
+
+static void forget_put_off(struct pickup *p)
+{
+	struct span key;
+	void *name;
+
+	for (size_t at = 0; map_next(&p->put_off, &at, &key, &name);)
+		free(name);
+	map_done(&p->put_off);
+	map_init(&p->put_off, false);
+}
+
 static void take_file(struct pickup *p, const char *name)
 {
 	struct item it = { .pickup = p, .name = name, .fd = -1 };
 	int r;
 
+	if (map_get(&p->put_off, span_str(name)))
+		return;
 	arena_init(&it.arena, ADDRESSES_OCTETS_MAX);
 	r = take(&it);
+	if (r < 0)
+		put_off(p, name);
 	if (r == -ERR_SYNTAX || r == -ERR_VERSION || r == -ERR_LIMIT)
 		set_aside(&it, r);
 	else if (r < 0 && r != -ERR_NOTFOUND && r != -ERR_BUSY)
@@ -464,7 +506,14 @@ static void *thread_main(void *arg)
 	struct pollfd fds[] = { { p->stop_fd, POLLIN, 0 }, { p->wake_fd, POLLIN, 0 } };
 	char drain[4096];
 
+	uint64_t looked_ms = 0;
+
 	while (!p->stopping) {
+		uint64_t now = clock_mono_ms();
+		if (atomic_exchange(&p->all, false) || now - looked_ms >= SCAN_MS) {
+			forget_put_off(p);
+			looked_ms = now;
+		}
 		scan(p);
 		(void)poll(fds, 2, SCAN_MS);
 		while (read(p->wake_fd, drain, sizeof(drain)) > 0)
@@ -525,6 +574,7 @@ int pickup_start(struct daemon *d, struct pickup **p_r)
 	p->daemon = d;
 	p->dir = d->cfg->submission_directory;
 	p->stop_fd = p->wake_fd = p->dir_fd = -1;
+	map_init(&p->put_off, false);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->done, NULL);
 	*p_r = p;
@@ -542,6 +592,12 @@ int pickup_start(struct daemon *d, struct pickup **p_r)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	p->running = r == 0;
 	return r == 0 ? 0 : -ERR_LIMIT;
+}
+
+void pickup_all(struct pickup *p)
+{
+	p->all = true;
+	(void)!write(p->wake_fd, "w", 1);
 }
 
 void pickup_stop(struct pickup **pp)
@@ -562,6 +618,7 @@ void pickup_stop(struct pickup **pp)
 		close(p->stop_fd);
 	if (p->wake_fd >= 0)
 		close(p->wake_fd);
+	forget_put_off(p);
 	pthread_cond_destroy(&p->done);
 	pthread_mutex_destroy(&p->lock);
 	free(p);

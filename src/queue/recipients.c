@@ -71,8 +71,24 @@ static struct queue_group *group_for(struct queue_recipients *set, struct span o
 		return NULL;
 	g->sender = owner;
 	g->owned = true;
+	set->owners++;
 	set->last = set->last->next = g;
 	return g;
+}
+
+/* Would the results need more messages than one may become? */
+static bool too_many_owners(const struct queue_recipients *set, const struct alias_results *results)
+{
+	size_t more = 0;
+
+	if (!set->owners_max || set->first.sender.n == 0)
+		return false;
+	/* Those of one list stand one after the other; counted high at worst. */
+	for (size_t i = 0; i < results->count; i++)
+		if (results->list[i].owner.n &&
+		    (i == 0 || !span_eq(results->list[i].owner, results->list[i - 1].owner)))
+			more++;
+	return set->owners + more > set->owners_max;
 }
 
 static int append(struct queue_group *g, struct arena *arena, const struct rcpt *r)
@@ -180,6 +196,8 @@ int queue_recipients_add(struct queue_recipients *set, const struct rcpt *one, s
 	}
 	if (!results.expanded)
 		return add(set, &r, span_of("", 0));
+	if (too_many_owners(set, &results))
+		return -ERR_BUSY;
 	err = keep_original(set, &r);
 	for (size_t i = 0; err == 0 && i < results.count; i++) {
 		struct span owner = results.list[i].owner;

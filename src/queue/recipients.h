@@ -30,7 +30,8 @@ struct queue_recipients {
 	const struct config *cfg;
 	struct aliases *aliases; /* one snapshot for the whole message; NULL: none */
 	struct queue_group first, *last;
-	size_t groups; /* that have recipients */
+	size_t groups;             /* that have recipients */
+	size_t owners, owners_max; /* of lists; 0: as many as there are */
 	struct map seen;
 };
 
@@ -41,7 +42,8 @@ void queue_recipients_done(struct queue_recipients *set);
 
 /*
  * Add one.  The spans of `one` are copied.
- * 0, -ERR_LOOP or -ERR_LIMIT with the alias in *where_r (nothing was added), -ERR_NOMEM (a part may
+ * 0, -ERR_BUSY (it has more owners than this message may have; nothing was added), -ERR_LOOP or
+ * -ERR_LIMIT with the alias in *where_r (nothing was added), -ERR_NOMEM (a part may
  * be in: who is told to come again then gets it twice, never less).
  */
 int queue_recipients_add(

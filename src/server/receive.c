@@ -100,6 +100,7 @@ void transaction_mail(struct session *s, const struct smtp_step *step)
 	env->require_tls = step->require_tls;
 	queue_recipients_init(
 	    &t->set, s->worker->cfg, s->worker->shared->aliases, &t->arena, env->reverse_path);
+	t->set.owners_max = TRANSACTION_COPIES_MAX;
 	t->open = true;
 	session_answer(s, REPLY_MAIL_OK, &args);
 }
@@ -133,7 +134,7 @@ static int add_rcpt(struct session *s, const struct smtp_step *step)
 	}
 	if (r == 0 && t->rcpt_count == 0)
 		t->first_rcpt = arena_span(&t->arena, one.address);
-	if (r < 0 || !t->first_rcpt.p || t->set.groups > TRANSACTION_COPIES_MAX)
+	if (r < 0 || !t->first_rcpt.p)
 		return REPLY_TOO_MANY_RECIPIENTS;
 	t->rcpt_count++;
 	return REPLY_RCPT_OK;

@@ -52,7 +52,7 @@ struct transaction_copy {
 };
 
 /* Owners of lists in one message. */
-#define TRANSACTION_COPIES_MAX 20
+#define TRANSACTION_COPIES_MAX 100
 
 /* What MAIL began: dropped as a whole by transaction_reset(), the one place that does. */
 struct transaction {

@@ -108,6 +108,21 @@ def a_list_has_its_owner_as_sender(program):
         assert len(ids) == 2, ids
 
 
+def owners_of_many_lists_share_no_message(program):
+    names = "".join(f"l{i}: u{i}\nowner-l{i}: bob\n" for i in range(101)) + \
+        "all: " + ", ".join(f"l{i}" for i in range(101)) + "\n"
+    with server(program, NAMES + names) as s:
+        with s.smtp() as c:
+            c.ehlo()
+            c.mail("you@far.invalid")
+            assert c.rcpt("all@example.test")[0] == 452
+            codes = [c.rcpt(f"l{i}@example.test")[0] for i in range(101)]
+            assert codes == [250] * 100 + [452], codes
+            assert c.data(b"Subject: x\r\n\r\nx\r\n")[0] == 250
+        for i in range(100):
+            assert b"Return-Path: <owner-l%d@" % i in got(s, f"u{i}", 1)[0]
+
+
 def a_bounce_to_an_owner_follows_its_alias(program):
     extra = EXTRA + 'routes: [{{domain: gone.test, to: lab}}]\nlab: {{enabled: true}}\n'
     with server(program, NAMES + "dead: 554-5.7.1@lab.test\nowner-dead: bob\n", extra) as s:
@@ -183,5 +198,5 @@ def a_bad_table_is_found_before_the_start(program):
 
 
 run([a_name_is_delivered_to_whom_it_stands_for, nobody_gets_a_message_twice, extensions_and_whole_domains,
-     a_list_has_its_owner_as_sender, a_bounce_to_an_owner_follows_its_alias, a_loop_is_our_trouble,
+     a_list_has_its_owner_as_sender, owners_of_many_lists_share_no_message, a_bounce_to_an_owner_follows_its_alias, a_loop_is_our_trouble,
      dsn_wishes_are_inherited, files_that_change_are_read_again, a_bad_table_is_found_before_the_start])
