@@ -118,6 +118,7 @@ struct session {
 	int close_reply; /* that ended it; -1: the client left */
 	bool opened;     /* its event was emitted */
 	bool counted;    /* in server_clients */
+	bool admitted;   /* it has one of the places that there are */
 	bool committing; /* the writer has our op: the session must not go away */
 	bool asking;     /* the backend of AUTH has a response of the client's */
 	bool delayed;    /* too many errors: nothing is read until the timer says so */

@@ -34,6 +34,8 @@ void session_free(struct session *s)
 		s->next->prev = s->prev;
 	w->session_count--;
 	atomic_fetch_sub(&w->shared->sessions, 1);
+	if (s->admitted)
+		atomic_fetch_sub(&w->shared->admitted, 1);
 	if (s->counted)
 		server_clients_leave(w->shared->clients, &s->client_ip);
 	transaction_done(s);
@@ -159,6 +161,19 @@ void session_refused(struct session *s, int reply, const struct reply_args *args
 	buf_done(&text);
 }
 
+/* A place, unless all are taken; those who are being refused at this moment have none. */
+static bool admit(struct session *s)
+{
+	struct server_shared *shared = s->worker->shared;
+
+	if (s->admitted)
+		return true;
+	s->admitted = atomic_fetch_add(&shared->admitted, 1) < s->worker->cfg->sessions_max;
+	if (!s->admitted)
+		atomic_fetch_sub(&shared->admitted, 1);
+	return s->admitted;
+}
+
 static void answer_connect(struct session *s)
 {
 	struct server_worker *w = s->worker;
@@ -172,7 +187,7 @@ static void answer_connect(struct session *s)
 	    w->shared->clients, &s->client_ip, w->cfg->sessions_per_client_max);
 	if (!s->counted)
 		reply = REPLY_TOO_MANY_CONNECTIONS;
-	if (atomic_load(&w->shared->sessions) > w->cfg->sessions_max)
+	if (!admit(s))
 		reply = REPLY_SERVER_PORTS_BUSY;
 	if (reply != REPLY_BANNER)
 		session_refused(s, reply, &args, SPAN_LIT(""));

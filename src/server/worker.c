@@ -33,6 +33,7 @@ int server_shared_init(struct server_shared *shared, const struct config *cfg, s
 	int r = server_clients_new(&shared->clients);
 
 	atomic_init(&shared->sessions, 0);
+	atomic_init(&shared->admitted, 0);
 	pthread_mutex_init(&shared->tls_lock, NULL);
 	shared->spool = spool;
 	shared->events = events;
