@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MPL-2.0
  */
+#include "base/utf8.h"
 #include "dsn/dsn.h"
 
 #include <stdlib.h>
@@ -44,6 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r.last.text = next(&rest);
 	r.last.remote = r.last.text.n & 1;
 	r.last.code = 550;
+	/* An address beyond ASCII travels by SMTPUTF8 alone. */
+	env.smtputf8 = (r.last.text.n & 4) != 0 || !ascii_valid(env.reverse_path);
 	r.last.failure_code = r.last.text.n & 2 ? 2001 : 0;
 	req.header = rest;
 	if (rest.n & 1)
@@ -60,6 +63,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			if (req.header.n && i + req.header.n <= s.n &&
 			    memcmp(s.p + i, req.header.p, req.header.n) == 0)
 				break;
+			if (env.smtputf8 && s.p[i] > 0x7f) {
+				size_t n = utf8_char_octets(span_skip(s, i));
+				if (n == 0)
+					abort();
+				i += n - 1;
+				continue;
+			}
 			if (s.p[i] != '\r' && s.p[i] != '\t' && s.p[i] != '\n' &&
 			    (s.p[i] < 0x20 || s.p[i] > 0x7e))
 				abort();

@@ -257,9 +257,22 @@ static const json_t *latest(struct why *w, const char *id, const char *recipient
 /* Recipients with the same last word share one paragraph only when there are many. */
 #define RECIPIENTS_SHOWN 12
 
+/* Who was told what: the event's `detail` says it. */
+static void say_notification(const json_t *ev)
+{
+	const char *of = str(ev, "detail"), *what = "";
+	bool sender = strcmp(of, "failure") == 0 || strcmp(of, "delay") == 0 ||
+	    strcmp(of, "success") == 0 || !of[0];
+
+	if (strcmp(of, "delay") == 0 || strcmp(of, "copy of delay") == 0)
+		what = " of the delay";
+	printf("  The %s was told%s: notification %s to %s, %s\n", sender ? "sender" : "postmaster",
+	    what, str(ev, "other_id"), cmd_printable(str(ev, "recipient")), when(ev, "time"));
+}
+
 static void say_message(struct why *w, const char *id)
 {
-	const json_t *ev, *received = NULL, *bounced = NULL, *finished = NULL;
+	const json_t *ev, *received = NULL, *finished = NULL;
 	json_t *seen = json_object();
 	size_t i, shown = 0;
 
@@ -269,8 +282,6 @@ static void say_message(struct why *w, const char *id)
 			continue;
 		if (is(ev, "received") && !received)
 			received = ev;
-		if (is(ev, "bounced"))
-			bounced = ev;
 		if (is(ev, "finished"))
 			finished = ev;
 	}
@@ -298,10 +309,11 @@ static void say_message(struct why *w, const char *id)
 	if (shown > RECIPIENTS_SHOWN)
 		printf("  and %zu more recipients; postern why --json shows all\n",
 		    shown - RECIPIENTS_SHOWN);
-	if (bounced)
-		printf("  The sender was told: notification %s to %s, %s\n",
-		    str(bounced, "other_id"), cmd_printable(str(bounced, "recipient")),
-		    when(bounced, "time"));
+	json_array_foreach(w->events, i, ev)
+	{
+		if (is(ev, "bounced") && strcmp(str(ev, "queue_id"), id) == 0)
+			say_notification(ev);
+	}
 	if (finished)
 		printf("  Left the queue %s\n", when(finished, "time"));
 	json_decref(seen);

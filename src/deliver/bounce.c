@@ -282,9 +282,9 @@ static size_t add_delays(struct work *w, struct dsn_rcpt *list, size_t n)
 
 static size_t add_successes(struct work *w, struct dsn_rcpt *list, size_t n)
 {
-	static const enum dsn_action actions[] = { [SUCCESS_DELIVERED] = DSN_ACTION_DELIVERED,
-		[SUCCESS_RELAYED] = DSN_ACTION_RELAYED,
-		[SUCCESS_EXPANDED] = DSN_ACTION_EXPANDED };
+	static const enum dsn_action actions[] = {
+		[SUCCESS_DELIVERED] = DSN_ACTION_DELIVERED, [SUCCESS_RELAYED] = DSN_ACTION_RELAYED
+	};
 
 	for (size_t i = 0; i < w->env.rcpt_count; i++)
 		if (wants_success(w, i))
@@ -294,9 +294,34 @@ static size_t add_successes(struct work *w, struct dsn_rcpt *list, size_t n)
 	return n;
 }
 
+/*
+ * An alias became several recipients, whose own success nobody is told of (RFC 3461 5.2.7.3): the
+ * sender hears of the alias, when the one that speaks for them has had its first attempt.
+ */
+static int add_expansions(struct work *w, struct dsn_rcpt *list, size_t *n)
+{
+	for (size_t i = 0; i < w->env.rcpt_count; i++) {
+		const struct rcpt *r = &w->env.rcpts[i];
+		ptrdiff_t type = span_find(r->orcpt, ';');
+		struct rcpt *alias;
+		if (!(r->aliased & RCPT_TELL_EXPANDED) || !w->judged[i] || r->attempts > 1 ||
+		    type < 0)
+			continue;
+		alias = arena_zalloc(&w->arena, sizeof(*alias));
+		if (!alias)
+			return -ERR_NOMEM;
+		alias->address = span_skip(r->orcpt, (size_t)type + 1);
+		alias->orcpt = r->orcpt;
+		list[(*n)++] = (struct dsn_rcpt){
+			.rcpt = alias, .action = DSN_ACTION_EXPANDED, .status = { 2, 0, 0 }
+		};
+	}
+	return 0;
+}
+
 /* Whom the sender hears of.  Failures first, since the notification as a whole is named after its
  * first recipient. */
-static size_t choose(struct work *w, struct dsn_rcpt *list)
+static int choose(struct work *w, struct dsn_rcpt *list, size_t *n_r)
 {
 	/* What an operator does is answered for by what he asked alone. */
 	bool late = !w->command_done && bounce_due(w) <= clock_wall_ms();
@@ -306,7 +331,8 @@ static size_t choose(struct work *w, struct dsn_rcpt *list)
 		w->delay_now[i] = late && wants_delay(w, i);
 	n = add_failures(w, list, n);
 	n = add_delays(w, list, n);
-	return add_successes(w, list, n);
+	*n_r = add_successes(w, list, n);
+	return add_expansions(w, list, n_r);
 }
 
 static int notify(struct work *w, struct dsn_request *req, struct dsn_rcpt *list)
@@ -333,8 +359,9 @@ int bounce_start(struct work *w)
 {
 	bool no_sender = w->env.is_dsn || w->env.reverse_path.n == 0;
 	struct dsn_request req = { .kind = no_sender ? DSN_KIND_DOUBLE : DSN_KIND_SENDER };
+	/* one that failed may speak for an expansion as well */
 	struct dsn_rcpt *list =
-	    arena_zalloc(&w->arena, (w->env.rcpt_count + 1) * sizeof(struct dsn_rcpt));
+	    arena_zalloc(&w->arena, (2 * w->env.rcpt_count + 1) * sizeof(struct dsn_rcpt));
 
 	if (!list)
 		return -ERR_NOMEM;
@@ -344,8 +371,8 @@ int bounce_start(struct work *w)
 				emit_undeliverable(w, &w->env.rcpts[i]);
 		if (w->agent->cfg->dsn_copy_double_bounce && !w->env.is_postmaster_notice)
 			req.rcpt_count = add_failures(w, list, 0);
-	} else {
-		req.rcpt_count = choose(w, list);
+	} else if (choose(w, list, &req.rcpt_count) < 0) {
+		return -ERR_NOMEM;
 	}
 	return req.rcpt_count ? notify(w, &req, list) : 1;
 }

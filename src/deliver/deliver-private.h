@@ -48,7 +48,6 @@ enum success {
 	SUCCESS_SILENT,    /* none, or the next host tells the sender */
 	SUCCESS_DELIVERED, /* it is in its mailbox */
 	SUCCESS_RELAYED,   /* it is with a host that confirms nothing */
-	SUCCESS_EXPANDED,  /* it went to the several addresses of an alias, RFC 3461 5.2.7.3 */
 };
 
 struct work;

@@ -235,6 +235,7 @@ def who_waits_long_is_told_once_and_between_attempts_too(program):
         # Nothing is lost yet, so the header will do.
         assert original.get_content_type() == "text/rfc822-headers"
         assert p.event(event="bounced")["detail"] == "delay"
+        assert "The sender was told of the delay: notification" in p.command("why", "4.2.2@lab.test")
         # Once: neither another attempt nor a restart tells it again.
         p.stop()
         p.start()
@@ -321,6 +322,7 @@ def a_notification_without_a_way_goes_to_the_postmaster_once(program):
         assert e["detail"] == "double bounce" and e["recipient"] == "postmaster@example.test", e
         [octets] = wait("it", lambda: p.mailbox("postmaster"))
         m, (human, status, original) = parse(octets)
+        assert "The postmaster was told: notification" in p.command("why", "5.1.1@lab.test")
         assert m["Subject"].startswith("Postmaster, no sender") and "no sender" in human.get_content()
         assert recipients(status)["5.1.1@lab.test"]["Action"] == "failed"
 
