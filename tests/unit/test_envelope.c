@@ -41,6 +41,7 @@ static struct envelope sample(void)
 	rcpts[0].notify = RCPT_NOTIFY_SUCCESS | RCPT_NOTIFY_DELAY;
 	rcpts[1].address = SPAN_LIT("b@example.net");
 	rcpts[1].notify = RCPT_NOTIFY_NEVER;
+	rcpts[1].aliased = RCPT_ALIASED | RCPT_EXPANDED | RCPT_TELL_EXPANDED;
 	rcpts[2].address = SPAN_LIT("c@example.net");
 	assert_int_equal(ip_parse(span_str("2001:db8::1"), &env.client_ip), 0);
 	for (int i = 0; i < 2; i++) {
@@ -88,6 +89,7 @@ static void a_message_record_comes_back_whole(void **state)
 		assert_true(span_eq(got.rcpts[i].address, rcpts[i].address));
 		assert_true(span_eq(got.rcpts[i].orcpt, rcpts[i].orcpt));
 		assert_int_equal(got.rcpts[i].notify, rcpts[i].notify);
+		assert_int_equal(got.rcpts[i].aliased, rcpts[i].aliased);
 		assert_int_equal(got.rcpts[i].status, RCPT_PENDING);
 		assert_true(got.rcpts[i].next_ms == env.received_ms);
 	}
