@@ -62,8 +62,8 @@ int server_judge_recipient(const struct server_case *c, struct facts *facts, str
 
 /* Over all workers. */
 struct server_shared {
-	_Atomic uint32_t sessions; /* all that are open */
-	_Atomic uint32_t admitted; /* of these, who got one of the places that there are */
+	_Atomic uint32_t sessions;      /* all that are open */
+	_Atomic uint32_t admitted;      /* of these, who got one of the places that there are */
 	struct server_clients *clients; /* sessions by client address; server/clients.c */
 	struct server_lists lists;
 	struct alias_files *aliases; /* NULL: none; set and freed by whoever runs the server */
