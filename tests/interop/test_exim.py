@@ -13,7 +13,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "scenario"))
 from certificates import Authority  # noqa: E402
-from harness import LOCAL, QUICK, Postern, run, wait  # noqa: E402
+from harness import LAB, LOCAL, QUICK, Postern, run, wait  # noqa: E402
 
 CONFIG = """
 primary_hostname = exim.example.net
@@ -25,6 +25,8 @@ tls_advertise_hosts = *
 tls_certificate = /etc/certs/mx.pem
 tls_privatekey = /etc/certs/mx.key
 chunking_advertise_hosts = *
+smtputf8_advertise_hosts = *
+dsn_advertise_hosts = *
 acl_smtp_rcpt = rcpt
 disable_ipv6 = true
 never_users =
@@ -180,5 +182,44 @@ def it_takes_mail_for_a_password_and_nothing_without(program):
         assert "A=plain:me" in exim.log() and "K " in exim.log(), exim.log()  # authenticated, in chunks
 
 
+def addresses_beyond_ascii_go_both_ways(program):
+    if REASON:
+        return REASON
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d, Exim(d) as exim:
+        tls = 'tls: {{certificate: "{certs}/mx.pem", key: "{certs}/mx.key", ca_file: "{certs}/ca.pem"}}\n'
+        route = 'routes: [{{domain: far.test, to: "127.0.0.1:{port}"}}]\n'
+        with Postern(program, LOCAL.replace("example.test", "example.test, front.test") + QUICK + tls + route, certs=exim.certs,
+                     port=exim.port) as p:
+            exim.start(p.port)
+            # to Exim, which knows the local part only when it came whole, and from it
+            for port, rcpt in ((exim.port, "k\u00e4the@example.test"), (p.port, "j\u00f6rg@far.test")):
+                with smtplib.SMTP("127.0.0.1", port, timeout=30) as s:
+                    s.ehlo("client.test")
+                    s.command_encoding = "utf-8"
+                    s.sendmail("\u00fc@example.test", [rcpt], BODY, ["SMTPUTF8"])
+            e = wait("the message", lambda: p.events(event="received", recipient="k\u00e4the@example.test"))[0]
+            assert e["sender"] == "\u00fc@example.test" and e["protocol"] == "UTF8SMTPS", e
+            e = wait("its end", lambda: [e for e in p.events(recipient="j\u00f6rg@far.test")
+                                         if e["event"] in ("failed", "deferred", "delivered")])[0]
+            assert (e["event"], e["code"], e["stage"]) == ("failed", 550, "rcpt") and "authentication required" in e["text"], e
+            assert "<j\u00f6rg@far.test>" in exim.log(), exim.log()
+
+
+def dsn_parameters_come_from_it(program):
+    if REASON:
+        return REASON
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d, Exim(d) as exim:
+        tls = 'tls: {{certificate: "{certs}/mx.pem", key: "{certs}/mx.key"}}\n'
+        with Postern(program, LOCAL + LAB + QUICK + tls, certs=exim.certs) as p:
+            exim.start(p.port)
+            with smtplib.SMTP("127.0.0.1", exim.port, timeout=30) as s:
+                s.sendmail("you@example.test", ["ann@example.test"], BODY, ["ENVID=QQ+2B3", "RET=HDRS"],
+                           ["NOTIFY=SUCCESS", "ORCPT=rfc822;k+2Bl@x.test"])
+            [mail] = wait("a notification", lambda: p.mailbox("you") or ("defer" in exim.log() and [exim.log().encode()]))
+            assert b"\nOriginal-Envelope-Id: QQ+3\n" in mail and b"\nOriginal-Recipient: rfc822; k+l@x.test\n" in mail, mail
+            assert b"\nAction: delivered\n" in mail and b"hello" not in mail, mail
+
+
 if __name__ == "__main__":
-    run([it_sends_in_chunks_and_verifies_us, it_takes_mail_for_a_password_and_nothing_without])
+    run([it_sends_in_chunks_and_verifies_us, it_takes_mail_for_a_password_and_nothing_without, addresses_beyond_ascii_go_both_ways,
+         dsn_parameters_come_from_it])
