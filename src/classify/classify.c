@@ -34,6 +34,7 @@ static const struct {
 	[CLASSIFY_AUTH] = { "our authentication", 3004, false, { 4, 7, 8 } },
 	[CLASSIFY_UTF8] = { "SMTPUTF8 needed, not offered", 4002, true, { 5, 6, 7 } },
 	[CLASSIFY_BINARY] = { "BINARYMIME needed, not offered", 4002, true, { 5, 6, 3 } },
+	[CLASSIFY_NO_MAILBOX] = { "no such mailbox here", 2001, true, { 5, 1, 1 } },
 	[CLASSIFY_8BIT] = { "8BITMIME needed, not offered", 4002, true, { 5, 6, 3 } },
 	[CLASSIFY_REQUIRETLS] = { "REQUIRETLS needed, not offered", 4002, true, { 5, 7, 30 } },
 	[CLASSIFY_REQUIRETLS_CLEAR] = { "REQUIRETLS without verified TLS", 4002, true,

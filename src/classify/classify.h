@@ -32,6 +32,7 @@ enum classify_trouble {
 	CLASSIFY_BINARY,       /* needs BINARYMIME, the next host lacks it, RFC 3030 */
 	CLASSIFY_REQUIRETLS,   /* the message asks for it, the next host lacks it, RFC 8689 */
 	CLASSIFY_REQUIRETLS_CLEAR, /* and no verified TLS can be had */
+	CLASSIFY_NO_MAILBOX,       /* a domain of ours, and no such address in it */
 	CLASSIFY_8BIT,             /* needs 8BITMIME, the next host lacks it, RFC 6152 3 */
 	CLASSIFY_TROUBLE_COUNT
 };

@@ -20,7 +20,14 @@
 /* Hosts whose TLS failed not long ago are remembered in so many places. */
 #define CLEAR_HOSTS 256
 
-enum route_kind { ROUTE_MAILDIR, ROUTE_HOST, ROUTE_MX, ROUTE_UNIX, ROUTE_DISCARD };
+enum route_kind {
+	ROUTE_MAILDIR,
+	ROUTE_HOST,
+	ROUTE_MX,
+	ROUTE_UNIX,
+	ROUTE_DISCARD,
+	ROUTE_NOBODY /* no such mailbox here */
+};
 
 /* Where a recipient's domain goes. */
 struct route {

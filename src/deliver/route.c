@@ -70,6 +70,8 @@ const char *route_transport(const struct route *route)
 		return "virtual";
 	if (route->kind == ROUTE_DISCARD)
 		return "discard";
+	if (route->kind == ROUTE_NOBODY)
+		return "error";
 	return route->options && route->options->lmtp ? "lmtp" : "smtp";
 }
 
@@ -115,8 +117,12 @@ static void by_domain(struct work *w, struct span domain, struct route *r)
 	}
 }
 
-/* Into a mailbox here, by file or LMTP. */
-static int to_mailbox(struct work *w, struct span address, struct route *route_r)
+/*
+ * Into a mailbox here, by file or LMTP.  RCPT has asked whether the address is listed; mail of
+ * this machine's users, and what an alias stands for, has not come by RCPT, and must not vanish in
+ * a mailbox that nobody reads.
+ */
+static int to_mailbox(struct work *w, struct span address, bool postmaster, struct route *route_r)
 {
 	struct route r = { .kind = ROUTE_MAILDIR, .site = SPAN_LIT("maildir") };
 
@@ -128,6 +134,8 @@ static int to_mailbox(struct work *w, struct span address, struct route *route_r
 		/* user+extension has the mailbox of user, unless it has one of its own. */
 		if (w->cfg->any_recipient || !config_recipient_listed(w->cfg, address))
 			address = alias_bare(address, w->cfg->recipient_delimiter, &w->arena);
+		if (!postmaster && !config_recipient_listed(w->cfg, address))
+			r = (struct route){ .kind = ROUTE_NOBODY, .site = SPAN_LIT("nobody") };
 		r.mailbox = arena_str(&w->arena, address);
 		if (!r.mailbox)
 			return -ERR_NOMEM;
@@ -150,7 +158,7 @@ int route_find(struct work *w, struct span address, struct route *route_r)
 	/* A postmaster elsewhere goes there; one of ours, or of a domain that is nobody's, ends
 	 * here. */
 	if (is_local(cfg, domain) || (postmaster && !config_domain_class(cfg, domain)))
-		return to_mailbox(w, address, route_r);
+		return to_mailbox(w, address, postmaster, route_r);
 	row = config_route(cfg, address, w->env.reverse_path);
 	if (in_lab(cfg, domain) || (row && row->lab)) {
 		err = simulator(w, domain, &r);

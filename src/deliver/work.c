@@ -140,10 +140,18 @@ static void discard(struct group *g)
 	group_done(g);
 }
 
+static void no_mailbox(struct group *g)
+{
+	group_trouble(g, CLASSIFY_NO_MAILBOX, CAT_STAGE_message, "there is no such mailbox here");
+	group_done(g);
+}
+
 static void start_group(struct group *g)
 {
 	if (g->route.kind == ROUTE_DISCARD)
 		discard(g);
+	else if (g->route.kind == ROUTE_NOBODY)
+		no_mailbox(g);
 	else if (g->route.kind == ROUTE_MAILDIR)
 		maildir_start(g);
 	else

@@ -28,15 +28,20 @@ void transaction_init(struct transaction *t)
 	buf_init(&t->trace, TRACE_OCTETS_MAX);
 }
 
-void transaction_reset(struct session *s)
+static void drop_drafts(struct transaction *t)
 {
-	struct transaction *t = &s->txn;
-
 	spool_draft_free(&t->draft);
 	for (size_t i = 0; i < t->copy_count; i++)
 		spool_draft_free(&t->copies[i].draft);
 	t->copies = NULL;
 	t->copy_count = 0;
+}
+
+void transaction_reset(struct session *s)
+{
+	struct transaction *t = &s->txn;
+
+	drop_drafts(t);
 	if (t->open)
 		queue_recipients_done(&t->set);
 	if (t->header_open)
@@ -204,6 +209,7 @@ void transaction_data(struct session *s)
 	if (r == 0)
 		r = make_copies(s);
 	if (r < 0) {
+		drop_drafts(t); /* the client may say DATA again */
 		refuse(s, r == -ERR_NOMEM ? REPLY_NO_RESOURCES : room_reply(r), &args, nothing);
 		return;
 	}
@@ -321,10 +327,10 @@ static void missing_fields(struct session *s, struct buf *out)
 /* The writer thread says how the commit ended; it may only hand over. */
 static void on_committed(struct spool_op *op, int err)
 {
-	struct session *s = op->arg;
+	struct transaction_commit *c = op->arg;
+	struct session *s = c->session;
 
-	if (err < 0)
-		s->op_err = err;
+	c->err = err;
 	if (atomic_fetch_sub(&s->ops_left, 1) == 1)
 		net_loop_post(s->worker->loop, &s->op_task);
 }
@@ -361,29 +367,47 @@ static void emit_received(struct session *s, const struct envelope *env)
 	}
 }
 
+/* What the writer has taken is mail, and goes its way, whatever became of the others. */
+static size_t take_stored(struct session *s, uint64_t *ids, int *err_r)
+{
+	struct transaction *t = &s->txn;
+	size_t count = 0;
+
+	*err_r = s->commit.err;
+	if (s->commit.err == 0) {
+		ids[count++] = t->env.id;
+		emit_received(s, &t->env);
+	}
+	for (size_t i = 0; i < t->copy_count; i++) {
+		if (t->copies[i].commit.err < 0) {
+			*err_r = t->copies[i].commit.err;
+			continue;
+		}
+		ids[count++] = t->copies[i].env.id;
+		emit_received(s, &t->copies[i].env);
+	}
+	return count;
+}
+
 static void committed(struct net_task *task)
 {
 	struct session *s = task->arg;
 	struct server_worker *w = s->worker;
 	struct reply_args args = { 0 };
 	char id[QUEUE_ID_TEXT_MAX];
-	uint64_t ids[TRANSACTION_COPIES_MAX + 1] = { s->txn.env.id };
-	size_t id_count = 1 + s->txn.copy_count;
-	int err = s->op_err;
+	uint64_t ids[TRANSACTION_COPIES_MAX + 1];
+	size_t id_count;
+	int err;
 
 	assert(s->magic == SESSION_MAGIC);
 	s->committing = false;
-	queue_id_text(ids[0], id);
+	queue_id_text(s->txn.env.id, id);
 	args.field[REPLY_FIELD_queue_id] = span_str(id);
+	id_count = take_stored(s, ids, &err);
 	if (err < 0) {
 		refuse(s, room_reply(err), &args, nothing);
 	} else {
 		s->messages++;
-		emit_received(s, &s->txn.env);
-		for (size_t i = 0; i < s->txn.copy_count; i++) {
-			ids[i + 1] = s->txn.copies[i].env.id;
-			emit_received(s, &s->txn.copies[i].env);
-		}
 		/* {octets} is the machine's: what the client sent, without our Received field */
 		session_answer(s, s->txn.chunked ? REPLY_BDAT_QUEUED : REPLY_QUEUED, &args);
 	}
@@ -395,7 +419,7 @@ static void committed(struct net_task *task)
 	} else {
 		session_run(s);
 	}
-	for (size_t i = 0; err == 0 && i < id_count; i++)
+	for (size_t i = 0; i < id_count; i++)
 		w->hooks.queued(w->hooks.arg, ids[i]);
 }
 
@@ -416,8 +440,8 @@ static void fill_envelope(struct session *s, struct envelope *env)
 }
 
 /* Hand one message to the writer; an error means that it has none of it. */
-static int commit(
-    struct session *s, struct envelope *env, struct spool_draft **draft, struct spool_op *op)
+static int commit(struct session *s, struct envelope *env, struct spool_draft **draft,
+    struct transaction_commit *c)
 {
 	struct buf record, prefix;
 	int r;
@@ -433,9 +457,10 @@ static int commit(
 	if (r == 0 && prefix.failed)
 		r = -ERR_NOMEM;
 	if (r == 0) {
-		*op = (struct spool_op){ .done = on_committed, .arg = s };
+		*c = (struct transaction_commit){ .op = { .done = on_committed, .arg = c },
+			.session = s };
 		spool_commit(s->worker->shared->spool, env->id, buf_span(&record),
-		    buf_span(&prefix), draft, env->received_ms, false, op);
+		    buf_span(&prefix), draft, env->received_ms, false, &c->op);
 	}
 	buf_done(&record);
 	buf_done(&prefix);
@@ -443,9 +468,9 @@ static int commit(
 }
 
 /* One of several could not even be handed over: the others are waited for, then it is said. */
-static void commit_missed(struct session *s)
+static void commit_missed(struct session *s, struct transaction_commit *c)
 {
-	s->op_err = -ERR_NOMEM;
+	c->err = -ERR_NOMEM;
 	if (atomic_fetch_sub(&s->ops_left, 1) == 1)
 		net_loop_post(s->worker->loop, &s->op_task);
 }
@@ -467,14 +492,13 @@ bool transaction_message(struct session *s, const struct smtp_step *step)
 		fill_envelope(s, &t->copies[i].env);
 	if (r == 0) {
 		s->committing = true;
-		s->op_err = 0;
 		s->op_task = (struct net_task){ .run = committed, .arg = s };
 		s->ops_left = 1 + t->copy_count;
-		r = commit(s, &t->env, &t->draft, &s->op);
+		r = commit(s, &t->env, &t->draft, &s->commit);
 	}
 	for (size_t i = 0; i < t->copy_count && r == 0; i++)
-		if (commit(s, &t->copies[i].env, &t->copies[i].draft, &t->copies[i].op) < 0)
-			commit_missed(s);
+		if (commit(s, &t->copies[i].env, &t->copies[i].draft, &t->copies[i].commit) < 0)
+			commit_missed(s, &t->copies[i].commit);
 	if (r == 0)
 		return true;
 	s->committing = false;

@@ -44,11 +44,18 @@ struct server_worker {
 	bool stopping;
 };
 
+/* One message with the spool's writer. */
+struct transaction_commit {
+	struct spool_op op;
+	struct session *session;
+	int err; /* the writer's, good once `ops_left` is 0 */
+};
+
 /* A further message that the same octets become, for an alias with an owner: another sender. */
 struct transaction_copy {
 	struct envelope env;
 	struct spool_draft *draft;
-	struct spool_op op;
+	struct transaction_commit commit;
 };
 
 /* Owners of lists in one message. */
@@ -124,10 +131,9 @@ struct session {
 	bool delayed;    /* too many errors: nothing is read until the timer says so */
 	bool over;       /* close once the replies so far are sent */
 	bool gone;       /* the peer is gone; free when the commit is answered */
-	struct spool_op op;
+	struct transaction_commit commit;
 	_Atomic size_t ops_left; /* messages of it that are not on disk yet */
 	struct net_task op_task;
-	_Atomic int op_err;
 };
 
 /* session.c */

@@ -111,7 +111,8 @@ def a_list_has_its_owner_as_sender(program):
 def owners_of_many_lists_share_no_message(program):
     names = "".join(f"l{i}: u{i}\nowner-l{i}: bob\n" for i in range(101)) + \
         "all: " + ", ".join(f"l{i}" for i in range(101)) + "\n"
-    with server(program, NAMES + names) as s:
+    here = "".join(f"u{i}@example.test, " for i in range(101))
+    with server(program, NAMES + names, EXTRA.replace("recipients: [", "recipients: [" + here)) as s:
         with s.smtp() as c:
             c.ehlo()
             c.mail("you@far.invalid")

@@ -166,7 +166,25 @@ def smtp_on_standard_input(program):
         assert b"from userid" in letter and letter.endswith(b"\n.dot\n"), letter
 
 
+def who_is_not_here_comes_back_and_gets_no_mailbox(program):
+    extra = LOCAL.replace("]", "], recipients: [ann@example.test]", 1) + LAB + QUICK + ALIASES
+    s = Postern(program, extra=extra)
+    with open(f"{s.dir}/aliases", "w") as f:
+        f.write("old: nobody\n")
+    with s:
+        sendmail(s, "-f", "ann@example.test", "anm@example.test")  # a slip of the finger
+        s.send("old@example.test", sender="ann@example.test")      # an alias that leads nowhere
+        sendmail(s, "-f", "ann@example.test", "ann@example.test", "postmaster")
+        for address in ("anm@example.test", "nobody@example.test"):
+            e = s.event(event="failed", recipient=address)
+            assert (e["enhanced"], e["failure_code"]) == ("5.1.1", 2001), e
+        got(s, "ann", 3)
+        got(s, "postmaster")
+        assert sorted(os.listdir(f"{s.dir}/mail/example.test")) == ["ann", "postmaster"]
+
+
 run([a_letter_is_taken_completed_and_delivered, what_is_there_stays, recipients_of_the_header,
      names_without_a_domain_and_aliases, mail_waits_while_no_server_runs, what_is_no_submission_is_set_aside,
      a_loop_of_aliases_keeps_the_letter, line_ends_are_made_whole, exit_codes_are_those_of_sysexits,
-     smtp_on_standard_input])
+     smtp_on_standard_input,
+     who_is_not_here_comes_back_and_gets_no_mailbox])

@@ -78,6 +78,7 @@ static void a_trouble_without_reply_gets_what_the_design_says(void **state)
 		{ CLASSIFY_8BIT, 4002, true },
 		{ CLASSIFY_REQUIRETLS, 4002, true },
 		{ CLASSIFY_REQUIRETLS_CLEAR, 4002, true },
+		{ CLASSIFY_NO_MAILBOX, 2001, true },
 	};
 
 	(void)state;
